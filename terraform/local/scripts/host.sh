@@ -1,0 +1,202 @@
+#!/usr/bin/env bash
+# One host, a systemd-nspawn container over an overlay of the base image:
+# host.sh create|delete (its disk), start|stop (the host), names (who is who), supervise (internal)
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/lib.sh"
+as_root "$@"
+
+if [ -n "${LOCAL_FOLDER:-}" ]; then
+    disk=$LOCAL_FOLDER/disk
+    root=$disk/root
+fi
+
+create() {
+    local upper=$disk/upper
+    [ ! -e "$LOCAL_FOLDER/image" ] || return 0 # a disk that is there is never made anew
+    mkdir -p "$disk/work" "$root" "$upper"/etc/{ssh,systemd/network} "$upper/home/admin/.ssh"
+    chmod 0700 "$disk"
+    chmod 0755 "$upper"
+
+    echo "$LOCAL_HOST" >"$upper/etc/hostname"
+    cat /proc/sys/kernel/random/uuid | tr -d - >"$upper/etc/machine-id"
+    printf '127.0.0.1 localhost\n%s %s\n' "$LOCAL_ADDRESS" "$LOCAL_HOST" >"$upper/etc/hosts"
+    # The name must sort before 80-container-host0.network, the vendor's.
+    cat >"$upper/etc/systemd/network/10-host0.network" <<NETWORK
+[Match]
+Name=host0
+
+[Network]
+Address=$LOCAL_ADDRESS/24
+Gateway=$LOCAL_GATEWAY
+LinkLocalAddressing=no
+NETWORK
+    ssh-keygen -q -t ed25519 -N '' -C "$LOCAL_HOST" -f "$upper/etc/ssh/ssh_host_ed25519_key"
+    cp "$upper/etc/ssh/ssh_host_ed25519_key.pub" "$LOCAL_FOLDER/"
+    cp "$LOCAL_PUBLIC_KEY" "$upper/home/admin/.ssh/authorized_keys"
+    chmod 0700 "$upper/home/admin" "$upper/home/admin/.ssh"
+    chown -R --reference="$LOCAL_IMAGE/home/admin" "$upper/home/admin"
+    echo "$LOCAL_IMAGE" >"$LOCAL_FOLDER/image"
+}
+
+delete() {
+    unmount
+    rm -rf --one-file-system "${LOCAL_FOLDER:?}"
+    rmdir "$LOCAL_STATE/hosts" "$LOCAL_STATE" 2>/dev/null || true # not empty: other parts are still to go
+}
+
+# Write every host's /etc/hosts: through the mount where a host runs, else to its disk.
+names() {
+    local folder file
+    while read -r folder; do
+        file=$folder/disk/upper/etc/hosts
+        ! mountpoint -q "$folder/disk/root" || file=$folder/disk/root/etc/hosts
+        printf '127.0.0.1 localhost\n%s\n' "$LOCAL_NAMES" >"$file"
+    done <<<"$LOCAL_FOLDERS"
+}
+
+mount_disk() {
+    local image
+    image=$(<"$LOCAL_FOLDER/image")
+    if [ "$image" = "$LOCAL_IMAGE" ]; then
+        "$(dirname "$0")/image.sh" # the cache may have been emptied since
+    elif [ ! -d "$image" ]; then
+        fail "host $LOCAL_HOST was made from the base image $image, which is gone from the cache, and today's recipe makes another. Put it back, or give up the host's data: terraform apply -replace='terraform_data.disk[\"KEY\"]'"
+    fi
+    mountpoint -q "$root" ||
+        mount -t overlay -o "lowerdir=$image,upperdir=$disk/upper,workdir=$disk/work" "imdb-$LOCAL_MACHINE" "$root"
+    # Name servers that the host can reach through the NAT: the machine's, but for its loopback stub.
+    local source=/etc/resolv.conf
+    [ ! -e /run/systemd/resolve/resolv.conf ] || source=/run/systemd/resolve/resolv.conf
+    grep -vE '^nameserver (127\.|::1)' "$source" >"$root/etc/resolv.conf" || true
+}
+
+unmount() {
+    ! mountpoint -q "$root" || umount "$root" 2>/dev/null || umount --lazy "$root"
+}
+
+start() {
+    stop # what an earlier one left
+    mount_disk
+    : >"$LOCAL_FOLDER/console.log"
+    launch
+    wait_for "$(emulated 120 30)" answers ||
+        fail "host $LOCAL_HOST ($LOCAL_ADDRESS) did not answer on port 22. Its console: $LOCAL_FOLDER/console.log, its journal: journalctl -D $root/var/log/journal. Last lines:
+$(tail -n 15 "$LOCAL_FOLDER/console.log")"
+    echo "$LOCAL_GENERATION" >"$LOCAL_FOLDER/generation"
+}
+
+# The supervisor outlives terraform, in a control group of its own: hosts that share one would meddle with each
+# other's services. Where systemd runs the machine it is a unit, else a session.
+launch() {
+    local variables
+    if [ -d /run/systemd/system ]; then
+        mapfile -t variables < <(compgen -e LOCAL_ | sed 's/^/--setenv=/')
+        systemd-run --quiet --collect --unit="imdb-$LOCAL_MACHINE" --property=Delegate=yes --property=KillMode=mixed \
+            --property="StandardOutput=append:$LOCAL_FOLDER/console.log" --property=StandardError=inherit \
+            "${variables[@]}" "$(realpath "$0")" supervise "$LOCAL_MACHINE"
+    else
+        setsid "$0" supervise "$LOCAL_MACHINE" <&- >>"$LOCAL_FOLDER/console.log" 2>&1 &
+    fi
+}
+
+# The control groups of a host where there is no systemd to make them: of cgroup v2, or of v1's named hierarchy and v2 beside.
+cgroups() {
+    local hierarchy
+    [ ! -d /run/systemd/system ] || return 0
+    for hierarchy in /sys/fs/cgroup/systemd /sys/fs/cgroup/unified /sys/fs/cgroup; do
+        [ ! -e "$hierarchy/cgroup.procs" ] || echo "$hierarchy/imdb-$LOCAL_MACHINE"
+    done
+}
+
+enter_cgroups() {
+    local group
+    for group in $(cgroups); do
+        mkdir -p "$group"
+        echo $$ >"$group/cgroup.procs"
+    done
+}
+
+remove_cgroups() {
+    local group
+    for group in $(cgroups); do
+        [ ! -d "$group" ] || find "$group" -depth -type d -exec rmdir {} +
+    done
+}
+
+answers() { timeout 2 bash -c "read -r banner <'/dev/tcp/$LOCAL_ADDRESS/22' && [[ \$banner == SSH* ]]" 2>/dev/null; }
+emulated() { if [ "$LOCAL_ARCH" = "$(uname -m | sed s/aarch64/arm64/)" ]; then echo "$2"; else echo "$1"; fi; }
+
+# Keep the host running over its own reboots. Ends when it is powered off or dies.
+supervise() {
+    local nspawn status
+    enter_cgroups
+    echo $$ >"$LOCAL_FOLDER/supervisor.pid"
+    while :; do
+        systemd-nspawn --quiet --register=no --keep-unit --boot --directory="$root" \
+            --machine="$LOCAL_MACHINE" --hostname="$LOCAL_HOST" \
+            --network-bridge="$LOCAL_BRIDGE" --resolv-conf=off --timezone=off --link-journal=no \
+            --bind="$LOCAL_OUTPUT:/opt/spark-output" --console=passive &
+        nspawn=$!
+        identity "$nspawn" >"$LOCAL_FOLDER/nspawn.id"
+        wait_for 20 note_init "$nspawn" || true # it died at once; the status below says so
+        status=0
+        wait "$nspawn" || status=$?
+        # 133 is how nspawn says that the host asked for a reboot.
+        [ "$status" -eq 133 ] || break
+    done
+    echo "systemd-nspawn ended with status $status" >&2
+    kill_host
+    unmount
+    rm -f "$LOCAL_FOLDER/supervisor.pid"
+}
+
+# Note the host's PID 1, a child of nspawn: nspawn can be killed and leave it behind.
+note_init() {
+    local pid
+    [ -e "/proc/$1" ] || return 0
+    for pid in $(pgrep -P "$1"); do
+        if [[ "$(grep NSpid "/proc/$pid/status" 2>/dev/null)" =~ [[:space:]]1$ ]]; then
+            identity "$pid" >"$LOCAL_FOLDER/init.id"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# The end of PID 1 ends every process of the host.
+kill_host() {
+    local pid file
+    for file in "$LOCAL_FOLDER/init.id" "$LOCAL_FOLDER/nspawn.id"; do
+        if lives "$file"; then
+            read -r pid _ <"$file"
+            kill -KILL "$pid"
+            wait_for 10 gone "$file" || fail "process $pid of host $LOCAL_HOST does not end"
+        fi
+        rm -f "$file"
+    done
+}
+gone() { ! lives "$1"; }
+
+# An orderly shutdown within 10 s, then a hard one.
+stop() {
+    local pid
+    if lives "$LOCAL_FOLDER/init.id"; then
+        read -r pid _ <"$LOCAL_FOLDER/init.id"
+        kill -s RTMIN+4 "$pid" # systemd's signal for poweroff.target
+        wait_for 10 gone "$LOCAL_FOLDER/init.id" || true # then it is killed
+    fi
+    kill_host
+    wait_for 10 supervisor_gone || fail "the supervisor of host $LOCAL_HOST does not end"
+    unmount
+    remove_cgroups
+}
+supervisor_gone() {
+    local pid
+    pid=$(cat "$LOCAL_FOLDER/supervisor.pid" 2>/dev/null) || return 0
+    ! tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q "supervise $LOCAL_MACHINE"
+}
+
+case "${1:-}" in
+create | delete | start | stop | names | supervise) "$1" ;;
+*) fail "usage: host.sh create|delete|start|stop|names" ;;
+esac

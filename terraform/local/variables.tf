@@ -1,0 +1,106 @@
+# identity
+
+variable "name" {
+  type        = string
+  description = "Name of this set of hosts. State, subnet, bridge, host names and inventory folder derive from it, so that several sets live side by side. Any other name than `pipeline` needs a workspace of the same name: TF_WORKSPACE=<name>."
+  default     = "pipeline"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,19}$", var.name))
+    error_message = "name \"${var.name}\" must start with a letter and have at most 20 of a-z, 0-9 and '-': it becomes part of host names."
+  }
+}
+
+# instances
+
+variable "hosts" {
+  type = map(object({
+    groups    = set(string)
+    cpus      = optional(number, 2)
+    memory_mb = optional(number, 4096)
+    disk_gb   = optional(number, 20)
+    number    = optional(number)
+  }))
+  description = "Hosts by key (the host is called <name>-<key>): the groups of site.yml that it belongs to; its cpus and memory in MiB, which the roles size services by; its disk in GiB (local hosts share the machine's disk); and, where two keys meet on one address, its number in the subnet (2 to 249)."
+
+  validation {
+    condition     = length(var.hosts) > 0
+    error_message = "hosts is empty: a topology needs at least one host. Take one of terraform/topologies/*.tfvars."
+  }
+  validation {
+    condition     = alltrue([for key in keys(var.hosts) : can(regex("^[a-z0-9][a-z0-9-]{0,19}$", key))])
+    error_message = "The keys of hosts [${join(", ", [for key in keys(var.hosts) : key if !can(regex("^[a-z0-9][a-z0-9-]{0,19}$", key))])}] must have at most 20 of a-z, 0-9 and '-': they become part of host names."
+  }
+  validation {
+    condition     = length(setsubtract(flatten([for host in var.hosts : tolist(host.groups)]), ["zookeeper", "kafka", "spark_master", "spark_worker", "streaming", "producer"])) == 0
+    error_message = "hosts names unknown groups [${join(", ", setsubtract(flatten([for host in var.hosts : tolist(host.groups)]), ["zookeeper", "kafka", "spark_master", "spark_worker", "streaming", "producer"]))}]. Known are zookeeper, kafka, spark_master, spark_worker, streaming and producer."
+  }
+  validation {
+    condition     = alltrue([for host in var.hosts : host.cpus >= 1 && host.memory_mb >= 512 && host.disk_gb >= 1])
+    error_message = "Each of hosts needs at least 1 cpu, 512 MiB of memory and 1 GiB of disk."
+  }
+  validation {
+    condition     = alltrue([for host in var.hosts : host.number == null ? true : host.number >= 2 && host.number <= 249 && floor(host.number) == host.number])
+    error_message = "The number of a host must be a whole number from 2 to 249."
+  }
+}
+
+variable "arch" {
+  type        = string
+  description = "Architecture of the hosts: x86_64 or arm64. One that is not the machine's own is emulated by qemu-user, about ten times slower."
+  default     = "x86_64"
+
+  validation {
+    condition     = contains(["x86_64", "arm64"], var.arch)
+    error_message = "arch \"${var.arch}\" must be x86_64 or arm64."
+  }
+}
+
+variable "debian_release" {
+  type        = string
+  description = "Code name of the hosts' Debian."
+  default     = "bookworm"
+
+  validation {
+    condition     = contains(["bookworm", "trixie"], var.debian_release)
+    error_message = "debian_release \"${var.debian_release}\" must be bookworm (12) or trixie (13)."
+  }
+}
+
+variable "debian_mirror" {
+  type        = string
+  description = "Address of a Debian mirror for the base image and its hosts. Empty: what mmdebstrap takes by itself."
+  default     = ""
+}
+
+# network
+
+variable "subnet" {
+  type        = string
+  description = "The hosts' private subnet, a /24 in CIDR notation. Null: one of 10.192.0.0/10, derived from the checkout and the name."
+  default     = null
+
+  validation {
+    condition     = var.subnet == null ? true : can(cidrhost(var.subnet, 250)) && endswith(var.subnet, "/24")
+    error_message = "subnet \"${coalesce(var.subnet, "null")}\" must be a /24 in CIDR notation, such as 10.200.1.0/24."
+  }
+}
+
+# storage
+
+variable "state_dir" {
+  type        = string
+  description = "Folder on this machine for the hosts' disks and tables. Not on an overlay, nor on a file system without extended attributes."
+  default     = "/var/lib/imdb-pipeline"
+
+  validation {
+    condition     = startswith(var.state_dir, "/")
+    error_message = "state_dir \"${var.state_dir}\" must be an absolute path."
+  }
+}
+
+variable "cache_dir" {
+  type        = string
+  description = "Folder on this machine for base images, kept over `terraform destroy` and shared by all checkouts."
+  default     = "~/.cache/imdb-pipeline"
+}

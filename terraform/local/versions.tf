@@ -1,0 +1,4 @@
+# No provider but the built-in one: this target works without any registry.
+terraform {
+  required_version = ">= 1.6"
+}

@@ -1,0 +1,35 @@
+variable "hosts" {
+  type = map(object({
+    groups           = set(string)
+    address          = string
+    external_address = string
+    ssh_address      = string
+    cpus             = number
+    memory_mb        = number
+    arch             = string
+    emulated         = optional(bool, false)
+    rack             = optional(string)
+  }))
+  description = "Hosts by name: their groups, the address that other hosts use, the one for the operator's tools, the one for ssh, their size (memory in MiB), architecture, whether it is emulated, and the rack or zone."
+}
+
+variable "user" {
+  type        = string
+  description = "The admin user of the hosts; may use sudo."
+}
+
+variable "inventory_folder" {
+  type        = string
+  description = "Folder for hosts.yml. Nothing else may lie there: Ansible would parse it."
+}
+
+variable "generated_folder" {
+  type        = string
+  description = "Folder of id_ed25519 and known_hosts, and for the ssh config."
+}
+
+variable "ssh_options" {
+  type        = map(string)
+  description = "More options for the ssh config, such as ProxyCommand."
+  default     = {}
+}

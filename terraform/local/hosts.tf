@@ -3,6 +3,8 @@ locals {
   machine_arch = fileexists("/lib64/ld-linux-x86-64.so.2") ? "x86_64" : "arm64"
   emulated     = var.arch != local.machine_arch
 
+  system = "${var.debian_release} ${var.arch}"
+
   emulation_generation = try(tonumber(trimspace(file("${local.state}/emulation.generation"))), 0)
   emulation_alive      = fileexists("/proc/sys/fs/binfmt_misc/qemu-${var.arch == "arm64" ? "aarch64" : "x86_64"}")
 
@@ -34,7 +36,7 @@ locals {
 resource "terraform_data" "disk" {
   for_each = local.machines
 
-  triggers_replace = [each.value.folder, each.value.name, each.value.address, var.arch, var.debian_release]
+  triggers_replace = each.value.folder
   input            = local.host_environment[each.key]
 
   provisioner "local-exec" {
@@ -49,6 +51,10 @@ resource "terraform_data" "disk" {
 
   lifecycle {
     ignore_changes = [input]
+    precondition {
+      condition     = try(trimspace(file("${each.value.folder}/system")), local.system) == local.system
+      error_message = "The disk of host ${each.value.name} holds ${try(trimspace(file("${each.value.folder}/system")), "another system")}, and ${local.system} is asked for. A disk is never wiped for that: give the new hosts another name (make up NAME=...), or remove these with their data first (make down)."
+    }
   }
 
   depends_on = [terraform_data.image, terraform_data.key, terraform_data.output]
@@ -61,13 +67,14 @@ resource "terraform_data" "machine" {
   triggers_replace = [
     terraform_data.network.id,
     terraform_data.disk[each.key].id,
+    each.value.address,
     local.alive[each.key] ? local.generations[each.key] : local.generations[each.key] + 1,
   ]
   input = local.host_environment[each.key]
 
   provisioner "local-exec" {
     command     = "${local.scripts}/host.sh start"
-    environment = merge(self.input, { LOCAL_GENERATION = self.triggers_replace[2] })
+    environment = merge(self.input, { LOCAL_GENERATION = self.triggers_replace[3] })
   }
   provisioner "local-exec" {
     when        = destroy

@@ -13,28 +13,15 @@ fi
 create() {
     local upper=$disk/upper
     [ ! -e "$LOCAL_FOLDER/image" ] || return 0 # a disk that is there is never made anew
-    mkdir -p "$disk/work" "$root" "$upper"/etc/{ssh,systemd/network} "$upper/home/admin/.ssh"
+    mkdir -p "$disk/work" "$root" "$upper/etc/ssh"
     chmod 0700 "$disk"
     chmod 0755 "$upper"
 
     echo "$LOCAL_HOST" >"$upper/etc/hostname"
-    cat /proc/sys/kernel/random/uuid | tr -d - >"$upper/etc/machine-id"
-    printf '127.0.0.1 localhost\n%s %s\n' "$LOCAL_ADDRESS" "$LOCAL_HOST" >"$upper/etc/hosts"
-    # The name must sort before 80-container-host0.network, the vendor's.
-    cat >"$upper/etc/systemd/network/10-host0.network" <<NETWORK
-[Match]
-Name=host0
-
-[Network]
-Address=$LOCAL_ADDRESS/24
-Gateway=$LOCAL_GATEWAY
-LinkLocalAddressing=no
-NETWORK
+    tr -d - </proc/sys/kernel/random/uuid >"$upper/etc/machine-id"
     ssh-keygen -q -t ed25519 -N '' -C "$LOCAL_HOST" -f "$upper/etc/ssh/ssh_host_ed25519_key"
     cp "$upper/etc/ssh/ssh_host_ed25519_key.pub" "$LOCAL_FOLDER/"
-    cp "$LOCAL_PUBLIC_KEY" "$upper/home/admin/.ssh/authorized_keys"
-    chmod 0700 "$upper/home/admin" "$upper/home/admin/.ssh"
-    chown -R --reference="$LOCAL_IMAGE/home/admin" "$upper/home/admin"
+    echo "$LOCAL_DEBIAN_RELEASE $LOCAL_ARCH" >"$LOCAL_FOLDER/system"
     echo "$LOCAL_IMAGE" >"$LOCAL_FOLDER/image"
 }
 
@@ -51,7 +38,7 @@ names() {
         file=$folder/disk/upper/etc/hosts
         ! mountpoint -q "$folder/disk/root" || file=$folder/disk/root/etc/hosts
         printf '127.0.0.1 localhost\n%s\n' "$LOCAL_NAMES" >"$file"
-    done <<<"$LOCAL_FOLDERS"
+    done <<<"${LOCAL_FOLDERS:?}"
 }
 
 mount_disk() {
@@ -64,6 +51,20 @@ mount_disk() {
     fi
     mountpoint -q "$root" ||
         mount -t overlay -o "lowerdir=$image,upperdir=$disk/upper,workdir=$disk/work" "imdb-$LOCAL_MACHINE" "$root"
+    # What may change from start to start: the operator's key, the address, the name servers.
+    install -d -m 0700 "$root/home/admin/.ssh"
+    install -m 0600 "$LOCAL_PUBLIC_KEY" "$root/home/admin/.ssh/authorized_keys"
+    chown -R --reference="$root/home/admin" "$root/home/admin/.ssh"
+    # The name must sort before 80-container-host0.network, the vendor's.
+    cat >"$root/etc/systemd/network/10-host0.network" <<NETWORK
+[Match]
+Name=host0
+
+[Network]
+Address=$LOCAL_ADDRESS/24
+Gateway=$LOCAL_GATEWAY
+LinkLocalAddressing=no
+NETWORK
     # Name servers that the host can reach through the NAT: the machine's, but for its loopback stub.
     local source=/etc/resolv.conf
     [ ! -e /run/systemd/resolve/resolv.conf ] || source=/run/systemd/resolve/resolv.conf

@@ -1,0 +1,114 @@
+"""What terraform has written about the hosts of a target, and ssh to them."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The units of the pipeline in the order of the data, and the group whose hosts run each.
+UNIT_GROUPS = {
+    "zookeeper": "zookeeper",
+    "kafka": "kafka",
+    "spark-master": "spark_master",
+    "spark-worker": "spark_worker",
+    "imdb-streaming": "streaming",
+    "imdb-producer": "producer",
+}
+
+# Web UIs: group and port.
+UIS = {
+    "Spark master": ("spark_master", 8080),
+    "Spark worker": ("spark_worker", 8081),
+    "Streaming job": ("streaming", 4040),
+}
+
+
+class HostsError(Exception):
+    """The hosts of a target cannot be found or reached; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The hosts of one target, as the generated inventory lists them."""
+
+    name: str
+    hosts: dict[str, dict[str, Any]]
+    groups: dict[str, list[str]]
+
+    @property
+    def inventory(self) -> Path:
+        """The generated inventory."""
+        return inventory_path(self.name)
+
+    @property
+    def ssh_config(self) -> Path:
+        """The generated ssh config."""
+        return ROOT / "generated" / self.name / "ssh_config"
+
+    def units(self, host: str) -> list[str]:
+        """Return the units that run on a host."""
+        return [unit for unit, group in UNIT_GROUPS.items() if host in self.groups[group]]
+
+    def host_of(self, unit: str) -> str:
+        """Return the first host that runs a unit."""
+        if unit not in UNIT_GROUPS:
+            raise HostsError(f"unit {unit!r} is not one of ours: {', '.join(UNIT_GROUPS)}")
+        hosts = self.groups[UNIT_GROUPS[unit]]
+        if not hosts:
+            raise HostsError(f"no host of {self.name} is in the group {UNIT_GROUPS[unit]}")
+        return hosts[0]
+
+    def ssh(self, host: str, *command: str) -> list[str]:
+        """Return the command line that runs a command on a host."""
+        return ["ssh", "-F", str(self.ssh_config), host, *command]
+
+
+def inventory_path(target: str) -> Path:
+    """Return where terraform writes a target's inventory."""
+    return ROOT / "inventories" / target / "hosts.yml"
+
+
+def load(target: str) -> Target:
+    """Read a target's generated inventory.
+
+    Raises:
+        HostsError: There is none; terraform has not been applied.
+    """
+    path = inventory_path(target)
+    try:
+        everything = yaml.safe_load(path.read_text(encoding="utf-8"))["all"]
+    except FileNotFoundError:
+        raise HostsError(
+            f"target {target!r} has no hosts: {path.relative_to(ROOT)} is missing. "
+            "Run `make up` (or terraform apply) first."
+        ) from None
+    groups = {name: sorted(group["hosts"] or {}) for name, group in everything["children"].items()}
+    return Target(target, everything["hosts"], groups)
+
+
+def run(target: Target, host: str, *command: str, stdin: str = "", timeout: float = 30) -> str:
+    """Run a command on a host by ssh and return what it printed.
+
+    Raises:
+        HostsError: The host did not answer within timeout seconds, or the command failed.
+    """
+    try:
+        done = subprocess.run(
+            target.ssh(host, *command),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise HostsError(f"{host} gave no answer within {timeout:g} s") from None
+    if done.returncode != 0:
+        raise HostsError(f"{host}: {done.stderr.strip() or f'exit code {done.returncode}'}")
+    return done.stdout

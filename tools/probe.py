@@ -1,0 +1,91 @@
+"""Run on a host, as root, by `make status`: print what its units of the pipeline do, as JSON.
+
+Usage: python3 - UNIT... < probe.py. Needs nothing but the standard library; the topic's
+offsets are read with the Kafka client that the producer brings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PRODUCER_LIBRARIES = "/opt/imdb-producer/current/lib"
+
+
+def units(names: list[str]) -> dict[str, dict[str, str]]:
+    """Return each unit's state, sub-state, since when, and how often it was restarted."""
+    properties = "Id,LoadState,ActiveState,SubState,StateChangeTimestamp,NRestarts"
+    command = ["systemctl", "show", "--property", properties, "--", *names]
+    text = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+    blocks = [dict(line.split("=", 1) for line in b.splitlines()) for b in text.split("\n\n") if b]
+    return {block["Id"].removesuffix(".service"): block for block in blocks}
+
+
+def environment(path: str) -> dict[str, str]:
+    """Return the variables of an environment file; none if there is no such file."""
+    with contextlib.suppress(FileNotFoundError):
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        pairs = (line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+        return {name.strip(): value.strip().strip('"') for name, value in pairs}
+    return {}
+
+
+def status(unit: str) -> dict[str, Any] | None:
+    """Return what a program of ours says of itself."""
+    with contextlib.suppress(FileNotFoundError):
+        said: dict[str, Any] = json.loads(Path(f"/run/{unit}/status.json").read_text("utf-8"))
+        return said
+    return None
+
+
+def topic(settings: dict[str, str]) -> dict[str, Any]:
+    """Return the topic's partitions with their end offsets, or why they are not known."""
+    sys.path.insert(0, PRODUCER_LIBRARIES)
+    name = settings["KAFKA_TOPIC"]
+    try:
+        from kafka import KafkaConsumer, TopicPartition
+
+        consumer = KafkaConsumer(
+            bootstrap_servers=settings["KAFKA_BOOTSTRAP_SERVERS"].split(","),
+            api_version_auto_timeout_ms=5000,
+            request_timeout_ms=5000,
+        )
+        try:
+            partitions = sorted(consumer.partitions_for_topic(name) or ())
+            ends = consumer.end_offsets([TopicPartition(name, p) for p in partitions])
+        finally:
+            consumer.close()
+    except Exception as error:  # whatever it is, the page shows it
+        return {"name": name, "error": f"{type(error).__name__}: {error}"}
+    return {"name": name, "end_offsets": {str(tp.partition): end for tp, end in ends.items()}}
+
+
+def genres(settings: dict[str, str]) -> list[dict[str, str]]:
+    """Return the rows of the genre table; none before there is one."""
+    path = Path(settings["OUTPUT_PATH_CSV"]) / "genre_counts" / "genre_counts.csv"
+    with contextlib.suppress(FileNotFoundError), path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+    return []
+
+
+def main() -> None:
+    """Print the state of the units that the arguments name."""
+    names = sys.argv[1:]
+    found: dict[str, Any] = {"units": units(names)}
+    if "imdb-producer" in names and (settings := environment("/etc/imdb-producer/producer.env")):
+        found["producer"] = status("imdb-producer")
+        found["topic"] = topic(settings)
+    if "imdb-streaming" in names and (settings := environment("/etc/imdb-streaming/streaming.env")):
+        found["streaming"] = status("imdb-streaming")
+        found["genres"] = genres(settings)
+        found["tables"] = {name: settings[name] for name in ("OUTPUT_PATH", "OUTPUT_PATH_CSV")}
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

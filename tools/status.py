@@ -1,0 +1,211 @@
+"""The pipeline on one screen: hosts, units, topic, queries, tables, and where everything is.
+
+Usage: python tools/status.py [--target local] [--json] [--wait SECONDS]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hosts import ROOT, UIS, HostsError, Target, load, run
+
+GENRES_SHOWN = 8
+
+
+def probe(target: Target, host: str) -> dict[str, Any]:
+    """Return what a host says of its units, or why it does not."""
+    script = (Path(__file__).parent / "probe.py").read_text(encoding="utf-8")
+    try:
+        answer = run(target, host, "sudo", "python3", "-", *target.units(host), stdin=script)
+    except HostsError as error:
+        return {"error": str(error)}
+    found: dict[str, Any] = json.loads(answer)
+    return found
+
+
+def collect(target: Target) -> dict[str, Any]:
+    """Ask every host at once; return the whole state, ready for JSON."""
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        answers = dict(
+            zip(target.hosts, pool.map(lambda host: probe(target, host), target.hosts), strict=True)
+        )
+    state: dict[str, Any] = {
+        "target": target.name,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "hosts": {
+            host: {
+                "address": target.hosts[host]["host_address"],
+                "arch": target.hosts[host]["host_arch"],
+                "error": answer.get("error"),
+                "units": answer.get("units", {}),
+            }
+            for host, answer in answers.items()
+        },
+        "urls": {
+            f"{title} ({host})": f"http://{target.hosts[host]['host_external_address']}:{port}"
+            for title, (group, port) in UIS.items()
+            for host in target.groups[group]
+        },
+    }
+    for part in ("topic", "producer", "streaming", "genres", "tables"):
+        state[part] = next((a[part] for a in answers.values() if a.get(part)), None)
+    return state
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """Return a number with thousands separated; a dash for none."""
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def age(timestamp: str | None) -> str:
+    """Return how long ago an ISO timestamp was; a dash for none."""
+    if not timestamp:
+        return "-"
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(timestamp)).total_seconds()
+    return f"{max(seconds, 0):.0f} s ago"
+
+
+def render(state: dict[str, Any], target: Target) -> Iterator[str]:
+    """Yield the lines of the page."""
+    yield f"{'HOST':<16}{'ADDRESS':<17}{'UNIT':<16}{'STATE':<20}{'RESTARTS':<10}SINCE"
+    for host, found in state["hosts"].items():
+        if found["error"]:
+            yield f"{host:<16}{found['address']:<17}does not answer: {found['error']}"
+        for unit, it in found["units"].items():
+            what = f"{it['ActiveState']} ({it['SubState']})"
+            if it["LoadState"] != "loaded":
+                what = it["LoadState"]
+            yield (
+                f"{host:<16}{found['address']:<17}{unit:<16}{what:<20}"
+                f"{it.get('NRestarts', '-'):<10}{it.get('StateChangeTimestamp', '')}"
+            )
+    yield ""
+    yield from render_topic(state["topic"])
+    yield from render_producer(state["producer"])
+    yield from render_streaming(state["streaming"])
+    yield ""
+    yield from render_genres(state["genres"])
+    yield ""
+    yield from render_places(state, target)
+
+
+def render_topic(topic: dict[str, Any] | None) -> Iterator[str]:
+    """Yield the topic's line."""
+    if not topic:
+        yield "Topic      not there yet"
+    elif "error" in topic:
+        yield f"Topic      {topic['name']}: {topic['error']}"
+    else:
+        ends = topic["end_offsets"]
+        each = ", ".join(f"{partition}: {number(end)}" for partition, end in ends.items())
+        yield (
+            f"Topic      {topic['name']}: {len(ends)} partitions, end offsets {each}; "
+            f"{number(sum(ends.values()))} in all"
+        )
+
+
+def render_producer(producer: dict[str, Any] | None) -> Iterator[str]:
+    """Yield the producer's line."""
+    if not producer:
+        yield "Producer   has said nothing yet"
+        return
+    sent, total = producer["sent"], producer["total"]
+    share = f" ({100 * sent / total:.1f} %)" if total else ""
+    yield (
+        f"Producer   {producer['state']}: sent {number(sent)} of {number(total)}{share}, "
+        f"{number(producer['rate'], 1)}/s, failed {number(producer['failed'])}"
+    )
+
+
+def render_streaming(streaming: dict[str, Any] | None) -> Iterator[str]:
+    """Yield the job's lines: the table's rows, then one for each query."""
+    if not streaming:
+        yield "Streaming  has said nothing yet"
+        return
+    yield (
+        f"Streaming  run {streaming['run_id']}: {number(streaming['silver_rows'])} rows in silver, "
+        f"{number(streaming['malformed_rows'])} malformed messages kept out"
+    )
+    for name, query in streaming["queries"].items():
+        yield (
+            f"  {name:<15}batch {number(query.get('batch_id'))}, {age(query.get('at'))}: "
+            f"{number(query.get('rows_in'))} in, {number(query.get('rows_written'))} written, "
+            f"input {number(query.get('input_rate'), 1)}/s, lag {number(query.get('lag'))}"
+        )
+
+
+def render_genres(genres: list[dict[str, str]] | None) -> Iterator[str]:
+    """Yield the head of the genre table."""
+    if not genres:
+        yield "Genres     no table yet"
+        return
+    yield f"{'GENRE':<16}MOVIES"
+    for row in genres[:GENRES_SHOWN]:
+        yield f"{row['genre']:<16}{number(int(row['movie_count']))}"
+    if len(genres) > GENRES_SHOWN:
+        yield f"... and {len(genres) - GENRES_SHOWN} more"
+
+
+def render_places(state: dict[str, Any], target: Target) -> Iterator[str]:
+    """Yield where the tables, web UIs and logs are."""
+    if state["tables"]:
+        yield f"Tables     {state['tables']['OUTPUT_PATH']}, {state['tables']['OUTPUT_PATH_CSV']}"
+    link = ROOT / "data" / target.name.replace("local", "output", 1)
+    if target.name.startswith("local") and link.is_symlink():
+        yield f"           here: {link.relative_to(ROOT)}/{{parquet,csv}}"
+    for title, url in state["urls"].items():
+        yield f"Web UI     {title}: {url}"
+    config = target.ssh_config.relative_to(ROOT)
+    yield f"Logs       ssh -F {config} {next(iter(target.hosts))} journalctl -u kafka"
+    yield "           or: make logs UNIT=imdb-streaming"
+
+
+def has_output(state: dict[str, Any]) -> bool:
+    """Return whether rows have arrived in both tables."""
+    return bool(state["genres"] and (state["streaming"] or {}).get("silver_rows"))
+
+
+def main() -> int:
+    """Print the page; with --wait, first wait for rows in both tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--target", default="local", help="folder of inventories/ (default: local)")
+    parser.add_argument("--json", action="store_true", help="print the state as JSON")
+    parser.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="for first rows")
+    arguments = parser.parse_args()
+
+    try:
+        target = load(arguments.target)
+    except HostsError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    deadline = time.monotonic() + arguments.wait
+    state = collect(target)
+    while arguments.wait and not has_output(state) and time.monotonic() < deadline:
+        time.sleep(0.5)
+        state = collect(target)
+
+    if arguments.json:
+        json.dump(state, sys.stdout, indent=2)
+        print()
+    else:
+        print("\n".join(render(state, target)))
+    if arguments.wait and not has_output(state):
+        print(
+            f"Error: no rows in both tables within {arguments.wait:g} s. "
+            "See: make logs UNIT=imdb-streaming and UNIT=imdb-producer",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,5 @@
+import sys
+
+from imdb_streaming.job import main
+
+sys.exit(main())

@@ -1,0 +1,204 @@
+"""The job's configuration: environment variables, read and checked once."""
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """The environment does not describe a job; one line for each wrong variable."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the job was asked to do. Paths are absolute and on a file system that is mounted."""
+
+    bootstrap_servers: str
+    topic: str
+    global_mean_rating: float
+    min_votes_prior: float
+    output_path: Path
+    output_path_csv: Path
+    run_id: str
+    trigger_interval: str
+    max_offsets_per_trigger: int
+    broker_wait_seconds: int
+    status_file: Path
+    shuffle_partitions: int
+    spark_master: str
+    spark_home: Path
+    spark_connector_path: str
+    spark_cores_max: int
+    spark_executor_memory: str
+    spark_driver_memory: str
+    spark_driver_host: str | None
+    spark_driver_port: int | None
+    spark_block_manager_port: int | None
+    spark_ui_port: int | None
+
+    @property
+    def silver_folder(self) -> Path:
+        return self.output_path / "silver_movies"
+
+    @property
+    def genre_counts_folder(self) -> Path:
+        return self.output_path / "genre_counts"
+
+    @property
+    def genre_counts_csv_folder(self) -> Path:
+        return self.output_path_csv / "genre_counts"
+
+    @property
+    def staging_folder(self) -> Path:
+        """Where files grow before they are renamed into a table; on the tables' file system."""
+        return self.output_path / "_staging"
+
+    def checkpoint_folder(self, query: str) -> Path:
+        return self.output_path / "_chk" / f"{query}_{self.run_id}"
+
+
+def load_config(environ: Mapping[str, str] | None = None) -> Config:
+    """Read the environment.
+
+    Raises ConfigError that names every wrong variable, its value, the reason and what to do.
+    """
+    reader = _Reader(os.environ if environ is None else environ)
+    spark_home = reader.get("SPARK_HOME", _absolute_path, "/opt/spark/current")
+    config = Config(
+        bootstrap_servers=reader.get("KAFKA_BOOTSTRAP_SERVERS", _servers),
+        topic=reader.get("KAFKA_TOPIC", _topic, "imdb-movies"),
+        global_mean_rating=reader.get("GLOBAL_MEAN_RATING", _between(0, 10), "6.5"),
+        min_votes_prior=reader.get("MIN_VOTES_PRIOR", _between(0, 1e12), "3000"),
+        output_path=reader.get("OUTPUT_PATH", _absolute_path, "/opt/spark-output/parquet"),
+        output_path_csv=reader.get("OUTPUT_PATH_CSV", _absolute_path, "/opt/spark-output/csv"),
+        run_id=reader.get("RUN_ID", _run_id, "main"),
+        trigger_interval=reader.get("TRIGGER_INTERVAL", _interval, "20 seconds"),
+        max_offsets_per_trigger=reader.get("MAX_OFFSETS_PER_TRIGGER", _at_least(1), "50000"),
+        broker_wait_seconds=reader.get("BROKER_WAIT_SECONDS", _at_least(0), "120"),
+        status_file=reader.get("STATUS_FILE", _absolute_path, "/run/imdb-streaming/status.json"),
+        shuffle_partitions=reader.get("SHUFFLE_PARTITIONS", _at_least(1), "4"),
+        spark_master=reader.get("SPARK_MASTER", _master),
+        spark_home=spark_home,
+        spark_connector_path=reader.get("SPARK_CONNECTOR_PATH", str, f"{spark_home}/connector/*"),
+        spark_cores_max=reader.get("SPARK_CORES_MAX", _at_least(1), "2"),
+        spark_executor_memory=reader.get("SPARK_EXECUTOR_MEMORY", _memory, "1024m"),
+        spark_driver_memory=reader.get("SPARK_DRIVER_MEMORY", _memory, "1024m"),
+        spark_driver_host=reader.optional("SPARK_DRIVER_HOST", str),
+        spark_driver_port=reader.optional("SPARK_DRIVER_PORT", _port),
+        spark_block_manager_port=reader.optional("SPARK_BLOCK_MANAGER_PORT", _port),
+        spark_ui_port=reader.optional("SPARK_UI_PORT", _port),
+    )
+    reader.raise_errors()
+    return config
+
+
+class _Reader:
+    """Reads variables and keeps every complaint, so that one start shows all of them."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._errors: list[str] = []
+
+    def get(self, name: str, parse: Callable[[str], Any], default: str | None = None) -> Any:
+        """The parsed value; an empty variable counts as unset, one without default is required."""
+        text = self._environ.get(name, "").strip() or default
+        if text is None:
+            self._errors.append(f"{name} is not set. Set it; the job cannot guess it.")
+            return None
+        try:
+            return parse(text)
+        except ValueError as error:
+            self._errors.append(f"{name}={text!r}: {error}")
+            return None
+
+    def optional(self, name: str, parse: Callable[[str], Any]) -> Any:
+        return self.get(name, parse) if self._environ.get(name, "").strip() else None
+
+    def raise_errors(self) -> None:
+        if self._errors:
+            raise ConfigError("\n".join(self._errors))
+
+
+def _servers(text: str) -> str:
+    for server in text.split(","):
+        host, _, port = server.strip().rpartition(":")
+        if not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
+            raise ValueError(
+                f"{server.strip()!r} is not host:port. Write host:port[,host:port...]."
+            )
+    return ",".join(server.strip() for server in text.split(","))
+
+
+def _topic(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", text) or text in {".", ".."}:
+        raise ValueError(
+            "not a Kafka topic name. Use one topic: up to 249 letters, digits, '.', '_' or '-'."
+        )
+    return text
+
+
+def _between(low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not low <= number <= high:
+            raise ValueError(f"not a number in the range. Give one from {low:g} to {high:g}.")
+        return number
+
+    return parse
+
+
+def _at_least(low: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < low:
+            raise ValueError(f"not a whole number in the range. Give one from {low} up.")
+        return int(text)
+
+    return parse
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
+        raise ValueError("not a port. Give a number from 1 to 65535, or leave it empty.")
+    return int(text)
+
+
+def _absolute_path(text: str) -> Path:
+    if not text.startswith("/"):
+        raise ValueError(
+            "not an absolute path. Name a folder or file that is mounted on this host, from '/' on."
+        )
+    return Path(text)
+
+
+def _run_id(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
+        raise ValueError(
+            "it becomes part of file names. Use up to 64 letters, digits, '.', '_' or '-', "
+            "a letter or digit first."
+        )
+    return text
+
+
+def _interval(text: str) -> str:
+    if not re.fullmatch(r"[0-9]*[1-9][0-9]* (millisecond|second|minute|hour)s?", text):
+        raise ValueError("not an interval. Write a number above 0 and a unit, as in '20 seconds'.")
+    return text
+
+
+def _memory(text: str) -> str:
+    if not re.fullmatch(r"[1-9][0-9]*[mg]", text):
+        raise ValueError("not an amount of memory. Write it as 1024m or 2g.")
+    return text
+
+
+def _master(text: str) -> str:
+    if not re.fullmatch(r"spark://[^\s/]+:[0-9]+(,[^\s/]+:[0-9]+)*|local(\[[0-9*]+\])?", text):
+        raise ValueError("not a Spark master. Write spark://host:7077, or local[2] for a trial.")
+    return text

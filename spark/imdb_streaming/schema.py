@@ -1,0 +1,78 @@
+"""The shapes of everything that goes in and comes out."""
+
+from pyspark.sql.types import (
+    ArrayType,
+    BinaryType,
+    DoubleType,
+    IntegerType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+)
+
+#: What Spark's Kafka source gives when asked for headers.
+KAFKA_SCHEMA = StructType(
+    [
+        StructField("key", BinaryType()),
+        StructField("value", BinaryType()),
+        StructField("topic", StringType()),
+        StructField("partition", IntegerType()),
+        StructField("offset", LongType()),
+        StructField("timestamp", TimestampType()),
+        StructField("timestampType", IntegerType()),
+        StructField(
+            "headers",
+            ArrayType(
+                StructType([StructField("key", StringType()), StructField("value", BinaryType())])
+            ),
+        ),
+    ]
+)
+
+#: One movie, the value of a message: a JSON object with at least these fields.
+#: runtimeMinutes is in minutes and the one field that may be null; averageRating is on IMDb's
+#: scale of 0 to 10.
+MOVIE_SCHEMA = StructType(
+    [
+        StructField("tconst", StringType()),
+        StructField("primaryTitle", StringType()),
+        StructField("startYear", IntegerType()),
+        StructField("runtimeMinutes", IntegerType()),
+        StructField("genres", ArrayType(StringType())),
+        StructField("averageRating", DoubleType()),
+        StructField("numVotes", IntegerType()),
+    ]
+)
+
+_STRING = ("a string", "STRING")
+_INTEGER = ("an integer", "BIGINT")
+
+#: The JSON type that each field must have, in words and as a pattern over what Spark's
+#: schema_of_variant calls it. JSON's own types are tested because a cast forgives too much:
+#: it reads 7 as "7" and "NaN" as a number.
+JSON_TYPES = {
+    "tconst": _STRING,
+    "primaryTitle": _STRING,
+    "startYear": _INTEGER,
+    "runtimeMinutes": ("an integer or null", "BIGINT|VOID"),
+    "genres": ("a list of strings", r"ARRAY<(STRING|VOID)>"),
+    "averageRating": ("a number", r"BIGINT|DOUBLE|DECIMAL\([0-9,]+\)"),
+    "numVotes": _INTEGER,
+}
+
+#: The table silver_movies. kafka_timestamp is the message's, in UTC.
+SILVER_SCHEMA = StructType(
+    [
+        *MOVIE_SCHEMA.fields,
+        StructField("weighted_score", DoubleType()),
+        StructField("event_id", StringType()),
+        StructField("kafka_timestamp", TimestampType()),
+    ]
+)
+
+#: The table genre_counts.
+GENRE_COUNTS_SCHEMA = StructType(
+    [StructField("genre", StringType()), StructField("movie_count", LongType())]
+)

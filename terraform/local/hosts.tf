@@ -6,7 +6,7 @@ locals {
   system = "${var.debian_release} ${var.arch}"
 
   emulation_generation = try(tonumber(trimspace(file("${local.state}/emulation.generation"))), 0)
-  emulation_alive      = fileexists("/proc/sys/fs/binfmt_misc/qemu-${var.arch == "arm64" ? "aarch64" : "x86_64"}")
+  emulation_alive      = fileexists("/proc/sys/fs/binfmt_misc/imdb-${var.arch == "arm64" ? "aarch64" : "x86_64"}")
 
   machines = { for key, host in var.hosts : key => {
     name    = "${var.name}-${key}"

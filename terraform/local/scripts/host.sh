@@ -26,7 +26,7 @@ create() {
 }
 
 delete() {
-    unmount
+    stop # terraform runs no destroy provisioner for a host whose start failed
     rm -rf --one-file-system "${LOCAL_FOLDER:?}"
     rmdir "$LOCAL_STATE/hosts" "$LOCAL_STATE" 2>/dev/null || true # not empty: other parts are still to go
 }
@@ -80,9 +80,13 @@ start() {
     mount_disk
     : >"$LOCAL_FOLDER/console.log"
     launch
-    wait_for "$(emulated 120 30)" answers ||
-        fail "host $LOCAL_HOST ($LOCAL_ADDRESS) did not answer on port 22. Its console: $LOCAL_FOLDER/console.log, its journal: journalctl -D $root/var/log/journal. Last lines:
+    local seconds=30
+    ! emulated || seconds=120
+    if ! wait_for "$seconds" answers; then
+        stop
+        fail "host $LOCAL_HOST ($LOCAL_ADDRESS) did not answer on port 22 within $seconds s. The last lines of its console, $LOCAL_FOLDER/console.log:
 $(tail -n 15 "$LOCAL_FOLDER/console.log")"
+    fi
     echo "$LOCAL_GENERATION" >"$LOCAL_FOLDER/generation"
 }
 
@@ -120,12 +124,13 @@ enter_cgroups() {
 remove_cgroups() {
     local group
     for group in $(cgroups); do
-        [ ! -d "$group" ] || find "$group" -depth -type d -exec rmdir {} +
+        # Processes that were killed may stay for a moment.
+        [ ! -d "$group" ] || find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || return 1
     done
 }
 
 answers() { timeout 2 bash -c "read -r banner <'/dev/tcp/$LOCAL_ADDRESS/22' && [[ \$banner == SSH* ]]" 2>/dev/null; }
-emulated() { if [ "$LOCAL_ARCH" = "$(uname -m | sed s/aarch64/arm64/)" ]; then echo "$2"; else echo "$1"; fi; }
+emulated() { [ "$LOCAL_ARCH" != "$(uname -m | sed s/aarch64/arm64/)" ]; }
 
 # Keep the host running over its own reboots. Ends when it is powered off or dies.
 supervise() {
@@ -140,6 +145,7 @@ supervise() {
         nspawn=$!
         identity "$nspawn" >"$LOCAL_FOLDER/nspawn.id"
         wait_for 20 note_init "$nspawn" || true # it died at once; the status below says so
+        ! emulated || wait_for 20 set_address || echo "could not set the address of $LOCAL_HOST" >&2
         status=0
         wait "$nspawn" || status=$?
         # 133 is how nspawn says that the host asked for a reboot.
@@ -162,6 +168,16 @@ note_init() {
         fi
     done
     return 1
+}
+
+# networkd needs netlink protocols that qemu-user does not pass on: the address is set from outside.
+set_address() {
+    local pid
+    read -r pid _ <"$LOCAL_FOLDER/init.id" || return 1
+    in_network() { nsenter --target "$pid" --net ip "$@"; }
+    in_network address replace "$LOCAL_ADDRESS/24" dev host0 2>/dev/null || return 1
+    in_network link set host0 up
+    in_network route replace default via "$LOCAL_GATEWAY"
 }
 
 # The end of PID 1 ends every process of the host.
@@ -189,7 +205,7 @@ stop() {
     kill_host
     wait_for 10 supervisor_gone || fail "the supervisor of host $LOCAL_HOST does not end"
     unmount
-    remove_cgroups
+    wait_for 10 remove_cgroups || fail "processes of host $LOCAL_HOST do not end: see $(cgroups | head -n 1)"
 }
 supervisor_gone() {
     local pid

@@ -42,6 +42,10 @@ done
 echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/unsafe-io"
 printf 'Acquire::Languages "none";\nAPT::Install-Recommends "false";\n' >"$root/etc/apt/apt.conf.d/10-hosts"
 if [ "$2" = emulated ]; then
+    # networkd finds no netlink under qemu-user; host.sh sets the address.
+    for unit in systemd-networkd.service systemd-networkd.socket; do
+        ln -sf /dev/null "$root/etc/systemd/system/$unit"
+    done
     # qemu-user has no way to pass credentials, so units that load them fail.
     for unit in systemd-sysctl systemd-sysusers systemd-tmpfiles-setup systemd-tmpfiles-setup-dev; do
         mkdir -p "$root/etc/systemd/system/$unit.service.d"

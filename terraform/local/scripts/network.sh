@@ -26,6 +26,8 @@ for route in json.load(sys.stdin):
 
 up() {
     check
+    # terraform runs no destroy provisioner for what failed to be made
+    trap '[ $? -eq 0 ] || down' EXIT
     lock "$shared/lock" 60
     mkdir -p "$shared/networks"
     [ -e "$shared/ip_forward.before" ] || cat /proc/sys/net/ipv4/ip_forward >"$shared/ip_forward.before"

@@ -13,8 +13,8 @@ need ssh-keygen openssh-client
 need python3 python3
 need flock util-linux
 case "$LOCAL_ARCH-$(uname -m)" in
-arm64-x86_64) need qemu-aarch64-static qemu-user-static && need update-binfmts binfmt-support ;;
-x86_64-aarch64) need qemu-x86_64-static qemu-user-static && need update-binfmts binfmt-support ;;
+arm64-x86_64) need arch-test arch-test; need qemu-aarch64-static qemu-user-static ;;
+x86_64-aarch64) need arch-test arch-test; need qemu-x86_64-static qemu-user-static ;;
 esac
 if [ ${#missing[@]} -gt 0 ]; then
     printf -v list '%s, ' "${missing[@]}"

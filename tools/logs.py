@@ -1,0 +1,34 @@
+"""Follow the journal of a unit on the host that runs it.
+
+Usage: python tools/logs.py [--target local] [--host HOST] UNIT
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from hosts import HostsError, load
+
+
+def main() -> int:
+    """Turn into the ssh that follows the journal."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("unit")
+    parser.add_argument("--target", default="local", help="folder of inventories/ (default: local)")
+    parser.add_argument("--host", help="default: the first that runs the unit")
+    arguments = parser.parse_args()
+    try:
+        target = load(arguments.target)
+        host = arguments.host or target.host_of(arguments.unit)
+    except HostsError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    journal = ("sudo", "journalctl", "--follow", "--lines=50", "--unit", arguments.unit)
+    command = target.ssh(host, *journal)
+    os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

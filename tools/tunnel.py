@@ -1,0 +1,38 @@
+"""Put the web UIs of a target on this machine's localhost, until Ctrl-C.
+
+Usage: python tools/tunnel.py [--target local]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from hosts import UIS, HostsError, load
+
+
+def main() -> int:
+    """Turn into the ssh that forwards the ports."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--target", default="local", help="folder of inventories/ (default: local)")
+    arguments = parser.parse_args()
+    try:
+        target = load(arguments.target)
+        through = target.host_of("spark-master")
+    except HostsError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    command = ["ssh", "-F", str(target.ssh_config), "-N", "-o", "ExitOnForwardFailure=yes"]
+    for title, (group, port) in UIS.items():
+        # The first host of each; a worker among many is reached through the master's page.
+        for host in target.groups[group][:1]:
+            print(f"{title}: http://localhost:{port}", flush=True)
+            address = target.hosts[host]["host_address"]
+            command += ["-L", f"127.0.0.1:{port}:{address}:{port}"]
+    print("Ctrl-C ends it.", flush=True)
+    os.execvp(command[0], [*command, through])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

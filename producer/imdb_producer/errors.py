@@ -1,0 +1,29 @@
+"""What can go wrong. Every message says what, why, and what to do."""
+
+
+class ProducerError(Exception):
+    """The run cannot go on; the message is meant for the operator."""
+
+    exit_code = 1
+
+
+class ConfigError(ProducerError):
+    """A setting is missing or has a value that cannot be used."""
+
+    exit_code = 2
+
+
+class SourceError(ProducerError):
+    """A dump could not be fetched, or is damaged."""
+
+
+class DataError(ProducerError):
+    """A dump was read, but is not in the format that IMDb documents."""
+
+
+class TopicError(ProducerError):
+    """The broker or the topic did not become ready in time."""
+
+
+class DeliveryError(ProducerError):
+    """The broker did not take a record."""

@@ -1,0 +1,145 @@
+# Wrong input is refused at plan time, by name. Nothing is applied here.
+
+variables {
+  hosts = { "1" = { groups = ["zookeeper", "kafka"] } }
+}
+
+run "a_plain_plan_makes_one_host" {
+  command = plan
+
+  assert {
+    condition     = keys(output.hosts) == ["pipeline-1"]
+    error_message = "the host's name must be <name>-<key>"
+  }
+  assert {
+    condition     = can(regex("^10\\.(19[2-9]|2[0-4][0-9]|25[0-5])\\.", output.hosts["pipeline-1"]))
+    error_message = "the derived subnet must lie in 10.192.0.0/10"
+  }
+}
+
+run "a_host_keeps_its_address_when_others_come" {
+  command = plan
+
+  variables {
+    hosts = { "0" = { groups = ["kafka"] }, "1" = { groups = ["zookeeper"] }, "z" = { groups = [] } }
+  }
+
+  assert {
+    condition     = output.hosts["pipeline-1"] == run.a_plain_plan_makes_one_host.hosts["pipeline-1"]
+    error_message = "the address of host 1 must not depend on the other hosts"
+  }
+}
+
+run "a_given_subnet_and_number_make_the_address" {
+  command = plan
+
+  variables {
+    subnet = "10.200.1.0/24"
+    hosts  = { "1" = { groups = ["kafka"], number = 7 } }
+  }
+
+  assert {
+    condition     = output.hosts["pipeline-1"] == "10.200.1.7"
+    error_message = "the address must be the subnet's seventh"
+  }
+}
+
+run "another_name_needs_its_own_workspace" {
+  command = plan
+
+  variables {
+    name = "second"
+  }
+
+  expect_failures = [terraform_data.preflight]
+}
+
+run "two_hosts_on_one_address_are_refused" {
+  command = plan
+
+  variables {
+    hosts = { a = { groups = ["kafka"], number = 7 }, b = { groups = ["kafka"], number = 7 } }
+  }
+
+  expect_failures = [terraform_data.preflight]
+}
+
+run "a_name_unfit_for_hosts_is_refused" {
+  command = plan
+
+  variables {
+    name = "Not_a_host"
+  }
+
+  expect_failures = [var.name]
+}
+
+run "no_hosts_are_refused" {
+  command = plan
+
+  variables {
+    hosts = {}
+  }
+
+  expect_failures = [var.hosts]
+}
+
+run "an_unknown_group_is_refused" {
+  command = plan
+
+  variables {
+    hosts = { "1" = { groups = ["kafka", "cassandra"] } }
+  }
+
+  expect_failures = [var.hosts]
+}
+
+run "too_little_memory_is_refused" {
+  command = plan
+
+  variables {
+    hosts = { "1" = { groups = ["kafka"], memory_mb = 100 } }
+  }
+
+  expect_failures = [var.hosts]
+}
+
+run "a_number_outside_the_subnet_is_refused" {
+  command = plan
+
+  variables {
+    hosts = { "1" = { groups = ["kafka"], number = 300 } }
+  }
+
+  expect_failures = [var.hosts]
+}
+
+run "an_unknown_arch_is_refused" {
+  command = plan
+
+  variables {
+    arch = "riscv64"
+  }
+
+  expect_failures = [var.arch]
+}
+
+run "a_subnet_of_another_size_is_refused" {
+  command = plan
+
+  variables {
+    subnet = "10.0.0.0/16"
+  }
+
+  expect_failures = [var.subnet]
+}
+
+run "a_relative_state_dir_is_refused" {
+  command = plan
+
+  variables {
+    state_dir = "var/lib"
+  }
+
+  expect_failures = [var.state_dir]
+}

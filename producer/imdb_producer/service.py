@@ -106,6 +106,7 @@ def _send(
         reporter.state("finished")
         log.info("Finished: all %d records are delivered", len(messages))
     else:
+        reporter.state("sending")
         log.info("Stopped: %d of %d records are delivered", sender.progress.sent, len(messages))
 
 

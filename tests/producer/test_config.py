@@ -1,0 +1,117 @@
+"""Settings: defaults, and errors that say what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imdb_producer.cli import main
+from imdb_producer.config import Config
+from imdb_producer.errors import ConfigError
+
+BROKER = {"KAFKA_BOOTSTRAP_SERVERS": "kafka-1:9092"}
+
+
+def test_defaults_are_those_of_the_documentation() -> None:
+    config = Config.from_environment(BROKER)
+    assert config.topic == "imdb-movies"
+    assert config.messages_per_second == 10
+    assert config.limit is None
+    assert config.min_votes == 1000
+    assert config.status_file is None
+    assert config.basics_url.endswith("/title.basics.tsv.gz")
+    assert config.ratings_url.endswith("/title.ratings.tsv.gz")
+
+
+def test_every_setting_is_read() -> None:
+    config = Config.from_environment(
+        {
+            "KAFKA_BOOTSTRAP_SERVERS": "kafka-1:9092, [fd00::1]:9094",
+            "KAFKA_TOPIC": "movies.v2",
+            "MSGS_PER_SEC": "0.5",
+            "PRODUCER_LIMIT": "7",
+            "BASICS_URL": "file:///srv/basics.tsv",
+            "RATINGS_URL": "https://example.org/ratings.tsv.gz",
+            "CACHE_DIR": "/var/cache/imdb",
+            "STATUS_FILE": "/run/imdb/status.json",
+            "MIN_VOTES": "10",
+        }
+    )
+    assert config == Config(
+        bootstrap_servers=("kafka-1:9092", "[fd00::1]:9094"),
+        topic="movies.v2",
+        messages_per_second=0.5,
+        limit=7,
+        basics_url="file:///srv/basics.tsv",
+        ratings_url="https://example.org/ratings.tsv.gz",
+        cache_dir=Path("/var/cache/imdb"),
+        status_file=Path("/run/imdb/status.json"),
+        min_votes=10,
+    )
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_an_empty_limit_is_no_limit(empty: str) -> None:
+    assert Config.from_environment({**BROKER, "PRODUCER_LIMIT": empty}).limit is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("KAFKA_BOOTSTRAP_SERVERS", "", "no broker is named"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "kafka-1", "not host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "kafka-1:9092,", "not host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "kafka-1:99999", "not within 1 to 65535"),
+        ("KAFKA_TOPIC", "", "not a name that Kafka allows"),
+        ("KAFKA_TOPIC", "two words", "not a name that Kafka allows"),
+        ("KAFKA_TOPIC", "..", "not a name that Kafka allows"),
+        ("KAFKA_TOPIC", "x" * 250, "not a name that Kafka allows"),
+        ("MSGS_PER_SEC", "-1", "cannot be negative"),
+        ("MSGS_PER_SEC", "fast", "not a number"),
+        ("MSGS_PER_SEC", "nan", "not a finite number"),
+        ("MSGS_PER_SEC", "inf", "not a finite number"),
+        ("PRODUCER_LIMIT", "0", "not within 1"),
+        ("PRODUCER_LIMIT", "-5", "not within 1"),
+        ("PRODUCER_LIMIT", "1.5", "not a whole number"),
+        ("PRODUCER_LIMIT", "1_000", "not a whole number"),
+        ("MIN_VOTES", "many", "not a whole number"),
+        ("MIN_VOTES", "-1", "not within 0"),
+        ("BASICS_URL", "ftp://example.org/x", "scheme 'ftp' is not supported"),
+        ("BASICS_URL", "/srv/basics.tsv", "scheme '' is not supported"),
+        ("BASICS_URL", "https:///x", "no host is named"),
+        ("RATINGS_URL", "file://host/x", "must name a path on this host"),
+        ("RATINGS_URL", "https://[::1/x", "Invalid IPv6 URL"),
+    ],
+)
+def test_a_bad_value_is_named_with_reason_and_advice(name: str, value: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_environment({**BROKER, name: value})
+    message = str(caught.value)
+    assert message.startswith(f"{name}={value!r}: ")
+    assert reason in message
+    advice = message.partition(reason)[2]
+    assert any(verb in advice for verb in ("Give ", "Use ", "Leave "))
+
+
+def test_a_bad_value_ends_the_program_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([], {**BROKER, "MSGS_PER_SEC": "-1"}) == 2
+    assert "MSGS_PER_SEC='-1'" in capsys.readouterr().err
+
+
+def test_a_status_file_that_cannot_be_written_ends_the_program_with_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tmp_path / "missing" / "status.json"
+    assert main([], {**BROKER, "STATUS_FILE": str(missing)}) == 2
+    assert f"STATUS_FILE={str(missing)!r}: cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("option", "text"), [("--version", "0.1.0"), ("--help", "MSGS_PER_SEC")])
+def test_help_and_version_need_no_settings(
+    option: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([option], {})
+    assert caught.value.code == 0
+    assert text in capsys.readouterr().out

@@ -1,0 +1,164 @@
+"""Sending: counted by acknowledgement, flushed in time, stopped without loss."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import pytest
+
+from imdb_producer import send
+from imdb_producer.errors import DeliveryError
+from imdb_producer.pacing import Pacer
+from imdb_producer.records import Message
+from imdb_producer.send import Progress, Sender
+from imdb_producer.stop import Stop
+
+from .fakes import FakeClient
+
+
+def messages(count: int) -> list[Message]:
+    return [Message(b"tt%07d" % number, b"{}") for number in range(count)]
+
+
+class Run:
+    """A sender with its surroundings."""
+
+    def __init__(self, client: FakeClient, total: int, rate: float = 0) -> None:
+        self.client = client
+        self.stop = Stop()
+        self.reports: list[Progress] = []
+        self.messages = messages(total)
+        self.sender = Sender(client, Pacer(rate), self.stop, self.reports.append, total)
+
+    def __call__(self) -> bool:
+        return self.sender.send_all(self.messages)
+
+
+@pytest.mark.parametrize("total", [1, 499, 500, 501, 1200])
+def test_all_messages_are_sent_in_order_and_acknowledged(total: int) -> None:
+    client = FakeClient()
+    run = Run(client, total)
+    assert run()
+    assert client.sent == run.messages
+    assert run.sender.progress.sent == total
+
+
+def test_at_most_500_messages_go_unflushed() -> None:
+    client = FakeClient()
+    assert Run(client, 1200)()
+    assert client.flushes == [500, 500, 200]
+
+
+def test_the_buffer_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(send, "BUFFER_BYTES", 110)
+    client = FakeClient()
+    assert Run(client, 25)()
+    # A message has 9 bytes of key and 2 of value.
+    assert client.flushes == [10, 10, 5]
+
+
+def test_each_500_messages_are_logged_once_they_are_acknowledged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "imdb_producer")
+    assert Run(FakeClient(), 1200)()
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.split(" (")[0] for line in lines] == [
+        "sent 500 messages of 1200",
+        "sent 1000 messages of 1200",
+        "sent 1200 messages of 1200",
+    ]
+
+
+def test_what_is_not_acknowledged_is_not_counted() -> None:
+    client = FakeClient(silent=True)
+    run = Run(client, 3)
+
+    def stop_at_once() -> None:
+        run.stop.request()
+        run.stop.seconds_since = lambda: send.STOP_SECONDS  # type: ignore[method-assign]
+
+    client.on_flush = stop_at_once
+    assert not run()
+    assert run.sender.progress == Progress(sent=0, failed=0, rate=run.sender.progress.rate)
+
+
+def test_a_slow_acknowledgement_is_waited_for() -> None:
+    client = FakeClient(silent=True)
+
+    def wake_up() -> None:
+        client.silent = len(client.flushes) < 3
+
+    client.on_flush = wake_up
+    assert Run(client, 3)()
+    assert client.flushes == [3, 3, 3]
+
+
+def test_a_failed_delivery_is_an_error_that_names_the_cause() -> None:
+    client = FakeClient(errors={b"tt0000003": TimeoutError("expired after 120 s")})
+    run = Run(client, 10)
+    with pytest.raises(DeliveryError, match="TimeoutError: expired after 120 s") as caught:
+        run()
+    assert "did not take 1 records, 9 are delivered" in str(caught.value)
+    assert (run.sender.progress.sent, run.sender.progress.failed) == (9, 1)
+
+
+def test_a_failure_ends_the_sending_before_the_next_flush() -> None:
+    client = FakeClient()
+
+    def fail(_: Message) -> None:
+        if len(client.sent) == 7:
+            client.pending.pop()[2](OSError("no broker"))
+
+    client.on_send = fail
+    run = Run(client, 100)
+    with pytest.raises(DeliveryError, match="no broker"):
+        run()
+    assert len(client.sent) == 7
+
+
+def test_stopping_flushes_what_is_out_and_sends_no_more() -> None:
+    client = FakeClient()
+    run = Run(client, 100)
+    client.on_send = lambda _: run.stop.request() if len(client.sent) == 7 else None
+    assert not run()
+    assert len(client.sent) == 7
+    assert run.sender.progress.sent == 7
+
+
+def test_stopping_does_not_wait_for_the_next_turn() -> None:
+    client = FakeClient()
+    run = Run(client, 2, rate=0.01)
+    client.on_send = lambda _: run.stop.request()
+    start = time.monotonic()
+    assert not run()
+    assert time.monotonic() - start < 1
+    assert run.sender.progress.sent == 1
+
+
+def test_stopping_waits_for_a_silent_broker_only_so_long(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(send, "STOP_SECONDS", 0.2)
+    client = FakeClient(silent=True)
+    run = Run(client, 100)
+    client.on_send = lambda _: run.stop.request() if len(client.sent) == 7 else None
+    start = time.monotonic()
+    assert not run()
+    assert 0.2 <= time.monotonic() - start < 1
+    assert "7 records unacknowledged" in caplog.text
+
+
+def test_progress_is_reported_while_waiting_for_the_next_turn() -> None:
+    run = Run(FakeClient(), 2, rate=1.5)
+    assert run()
+    assert len(run.reports) >= 4
+
+
+def test_messages_are_paced() -> None:
+    run = Run(FakeClient(), 21, rate=100)
+    start = time.monotonic()
+    assert run()
+    assert time.monotonic() - start >= 0.2
+    assert run.sender.progress.rate == pytest.approx(100, rel=0.1)

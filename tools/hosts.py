@@ -112,3 +112,11 @@ def run(target: Target, host: str, *command: str, stdin: str = "", timeout: floa
     if done.returncode != 0:
         raise HostsError(f"{host}: {done.stderr.strip() or f'exit code {done.returncode}'}")
     return done.stdout
+
+
+def attend(command: list[str]) -> int:
+    """Run a command on this terminal until it ends or Ctrl-C; return its exit code."""
+    try:
+        return subprocess.call(command)
+    except KeyboardInterrupt:
+        return 0

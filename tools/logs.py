@@ -6,14 +6,13 @@ Usage: python tools/logs.py [--target local] [--host HOST] UNIT
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
-from hosts import HostsError, load
+from hosts import HostsError, attend, load
 
 
 def main() -> int:
-    """Turn into the ssh that follows the journal."""
+    """Follow the journal until Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("unit")
     parser.add_argument("--target", default="local", help="folder of inventories/ (default: local)")
@@ -26,8 +25,7 @@ def main() -> int:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     journal = ("sudo", "journalctl", "--follow", "--lines=50", "--unit", arguments.unit)
-    command = target.ssh(host, *journal)
-    os.execvp(command[0], command)
+    return attend(target.ssh(host, *journal))
 
 
 if __name__ == "__main__":

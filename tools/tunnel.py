@@ -6,14 +6,13 @@ Usage: python tools/tunnel.py [--target local]
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
-from hosts import UIS, HostsError, load
+from hosts import UIS, HostsError, attend, load
 
 
 def main() -> int:
-    """Turn into the ssh that forwards the ports."""
+    """Forward the ports until Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--target", default="local", help="folder of inventories/ (default: local)")
     arguments = parser.parse_args()
@@ -31,7 +30,7 @@ def main() -> int:
             address = target.hosts[host]["host_address"]
             command += ["-L", f"127.0.0.1:{port}:{address}:{port}"]
     print("Ctrl-C ends it.", flush=True)
-    os.execvp(command[0], [*command, through])
+    return attend([*command, through])
 
 
 if __name__ == "__main__":

@@ -41,11 +41,12 @@ class Pacer:
 
     def sent(self) -> None:
         """Say that a message was sent just now."""
-        self._planned += 1
-        self._sent += 1
         self._last = self._clock()
         if self._first is None:
-            self._first = self._last
+            # The first may take long, as the client has yet to meet the broker.
+            self._first = self._start = self._last
+        self._planned += 1
+        self._sent += 1
 
     def rate(self) -> float:
         """Give the messages a second so far: (n - 1) / (last - first), 0 for fewer than two."""

@@ -43,6 +43,13 @@ def test_the_time_that_sending_takes_does_not_lower_the_rate() -> None:
     assert 1000 / (times[-1] - times[0]) == pytest.approx(10, rel=1e-3)
 
 
+def test_a_slow_first_message_is_not_caught_up() -> None:
+    clock = Clock()
+    pacer = Pacer(10, clock)
+    first = send(pacer, clock, 1, cost=0.7)[0]
+    assert send(pacer, clock, 10)[-1] - first == pytest.approx(1)
+
+
 def test_a_short_delay_is_caught_up() -> None:
     clock = Clock()
     pacer = Pacer(10, clock)

@@ -142,6 +142,11 @@ def spark_settings(config: Config) -> dict[str, str]:
         ),
         "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
         "spark.sql.streaming.stopTimeout": f"{STOP_SECONDS}s",
+        # The newer of Spark's two Kafka readers dies with a NullPointerException after a batch
+        # that is run again at start (SPARK-55271, in 4.1.1): every crash would cost a second one.
+        "spark.sql.streaming.disabledV2MicroBatchReaders": (
+            "org.apache.spark.sql.kafka010.KafkaSourceProvider"
+        ),
         "spark.sql.session.timeZone": "UTC",
         # Spark's default, INT96, is deprecated and read differently by others.
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
@@ -248,13 +253,14 @@ class Load:
         seen: dict[str, str] = {}
         written_at = 0.0
         while not stopping.is_set():
-            has_news = False
-            for name, query in self.queries.items():
-                is_active = query.isActive
-                has_news = self._report(name, query, seen) or has_news
-                if not is_active and not stopping.is_set():
-                    raise QueryDiedError(_obituary(name, query))
-            if has_news or time.monotonic() - written_at >= STATUS_SECONDS:
+            # Looked at before the reports, so that a query's last batch is not missed.
+            dead = [name for name, query in self.queries.items() if not query.isActive]
+            reports = [self._report(name, seen) for name in self.queries]
+            if dead and not stopping.is_set():
+                raise QueryDiedError(
+                    "\n".join(_obituary(name, self.queries[name]) for name in dead)
+                )
+            if any(reports) or time.monotonic() - written_at >= STATUS_SECONDS:
                 self.status.write(self.config.status_file)
                 written_at = time.monotonic()
             stopping.wait(1)
@@ -264,8 +270,9 @@ class Load:
         for name, query in self.queries.items():
             _stop(name, query.stop)
 
-    def _report(self, name: str, query: StreamingQuery, seen: dict[str, str]) -> bool:
-        """Log the batches since the last look and take over their numbers."""
+    def _report(self, name: str, seen: dict[str, str]) -> bool:
+        """Log the batches since the last look and take over their numbers; whether any were."""
+        query = self.queries[name]
         last = query.lastProgress
         if last is None or last["timestamp"] == seen.get(name):
             return False
@@ -293,11 +300,11 @@ class Load:
 
 
 def _obituary(name: str, query: StreamingQuery) -> str:
+    # Behind the cause Spark prints the whole plan.
+    cause = str(query.exception() or "none given").partition("\n=== Streaming Query ===")[0]
     last = query.lastProgress
-    return (
-        f"Query {name} died. Cause: {query.exception() or 'none given'}\n"
-        f"Its last progress: {last.json if last else 'none'}"
-    )
+    progress = json.dumps(json.loads(last.json)) if last else "none"
+    return f"Query {name} died. Its last progress: {progress}\nCause: {cause}"
 
 
 def _stop(name: str, stop: Callable[[], None]) -> None:

@@ -19,6 +19,7 @@ from pyspark import StorageLevel
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
+from pyspark.sql.types import ArrayType
 
 from imdb_streaming.config import Config
 from imdb_streaming.files import put_in_place, write_atomically
@@ -171,11 +172,8 @@ class GenreCountsSink:
                 self._published = _read_snapshot(spark, self.parquet_file)
             if self._published == counts:
                 return False
-        # One partition of its own making, so that the file keeps the order.
-        snapshot = spark.createDataFrame(counts, GENRE_COUNTS_SCHEMA).coalesce(1)
-        ordered = snapshot.sortWithinPartitions(sf.desc("movie_count"), sf.asc("genre"))
         staging = self.config.staging_folder / f"{GENRE_COUNTS}-{self.config.run_id}-{batch_id}"
-        _write_one_file(ordered, staging, self.parquet_file)
+        _write_one_file(_snapshot(spark, counts), staging, self.parquet_file)
         self._published = counts
         return True
 
@@ -189,6 +187,17 @@ class GenreCountsSink:
             return False
         write_atomically(self.csv_file, content)
         return True
+
+
+def _snapshot(spark: SparkSession, counts: Sequence[tuple[str, int]]) -> DataFrame:
+    """The counts as a DataFrame of one partition, in their order.
+
+    They travel as JSON text within the plan: createDataFrame would need Python on the executors.
+    """
+    names = GENRE_COUNTS_SCHEMA.fieldNames()
+    text = json.dumps([dict(zip(names, row, strict=True)) for row in counts])
+    rows = sf.from_json(sf.lit(text), ArrayType(GENRE_COUNTS_SCHEMA))
+    return spark.range(0, 1, 1, numPartitions=1).select(sf.inline(rows))
 
 
 def _read_snapshot(spark: SparkSession, path: Path) -> list[tuple[str, int]] | None:

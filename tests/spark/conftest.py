@@ -1,0 +1,144 @@
+"""One local Spark for all tests of the job."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from imdb_streaming.config import Config
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def _spark_home() -> Path:
+    """SPARK_HOME, else the project's own Spark from the artifact cache, unpacked beside it once."""
+    if given := os.environ.get("SPARK_HOME"):
+        return Path(given)
+    defaults = (REPOSITORY / "roles/spark/defaults/main.yml").read_text()
+    version = re.search(r'^spark_version: "?([0-9.]+)"?$', defaults, re.MULTILINE)
+    assert version, "roles/spark/defaults/main.yml names no spark_version"
+    fetched = subprocess.run(
+        [sys.executable, REPOSITORY / "artifacts/artifacts.py", "fetch", f"spark={version[1]}"],
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=900,
+    )
+    archive = Path(json.loads(fetched.stdout)["spark"]["archive"])
+    home = archive.parent / f"spark-{version[1]}"
+    if not home.exists():
+        with tempfile.TemporaryDirectory(dir=archive.parent) as partial:
+            with tarfile.open(archive) as tar:
+                tar.extractall(partial, filter="data")
+            Path(partial).chmod(0o755)
+            Path(partial).rename(home)
+    return home
+
+
+def _use_spark(home: Path) -> None:
+    """Make pyspark importable from a distribution, or from a pyspark package used as one."""
+    os.environ["SPARK_HOME"] = str(home)
+    is_package = (home / "__init__.py").exists()
+    python = home.parent if is_package else home / "python"
+    sys.path[:0] = [str(python), *(str(path) for path in python.glob("lib/py4j-*-src.zip"))]
+
+
+# Before the tests are collected: they import pyspark.
+_use_spark(_spark_home())
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
+    """A session with the job's own settings, on two cores."""
+    from pyspark.sql import SparkSession
+
+    from imdb_streaming.config import load_config
+    from imdb_streaming.job import spark_settings
+
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    config = load_config(
+        {
+            "KAFKA_BOOTSTRAP_SERVERS": "localhost:1",
+            "SPARK_MASTER": "local[2]",
+            "SHUFFLE_PARTITIONS": "2",
+            "SPARK_DRIVER_HOST": "127.0.0.1",
+        }
+    )
+    scratch = tmp_path_factory.mktemp("spark")
+    settings = spark_settings(config) | {
+        "spark.ui.enabled": "false",
+        "spark.local.dir": str(scratch),
+        "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+        "spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={scratch} -XX:TieredStopAtLevel=1",
+    }
+    builder = SparkSession.builder.appName("tests").master("local[2]")
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def executors_without_python(spark: "SparkSession", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every task fail that wants a Python worker, as hosts need not have one for the job."""
+    monkeypatch.setattr(spark.sparkContext, "pythonExec", "/bin/false")
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """A complete environment whose folders lie in a place of its own."""
+    connector = tmp_path / "connector"
+    connector.mkdir()
+    (connector / "spark-sql-kafka-0-10_2.13-4.1.1.jar").touch()
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": "broker:9092",
+        "OUTPUT_PATH": str(tmp_path / "parquet"),
+        "OUTPUT_PATH_CSV": str(tmp_path / "csv"),
+        "STATUS_FILE": str(tmp_path / "status.json"),
+        "SPARK_MASTER": "local[2]",
+        "SPARK_CONNECTOR_PATH": f"{connector}/*",
+    }
+
+
+@pytest.fixture
+def config(environ: dict[str, str]) -> "Config":
+    from imdb_streaming.config import load_config
+
+    return load_config(environ)
+
+
+@pytest.fixture
+def prepared(config: "Config") -> "Config":
+    """The configuration of a run whose folders are made and marked."""
+    from imdb_streaming import guards
+
+    guards.prepare_folders(config)
+    guards.check_belongs_together(config)
+    return config
+
+
+@pytest.fixture
+def movie() -> dict[str, Any]:
+    """A valid movie, as the producer sends it."""
+    return {
+        "tconst": "tt0111161",
+        "primaryTitle": 'A Title, "Quoted"',
+        "startYear": 1994,
+        "runtimeMinutes": 142,
+        "genres": ["Drama", "Crime"],
+        "averageRating": 9.3,
+        "numVotes": 3000,
+    }

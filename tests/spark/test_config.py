@@ -1,0 +1,73 @@
+"""The environment is read once, and everything wrong with it is said at once."""
+
+import pytest
+
+from imdb_streaming import job
+from imdb_streaming.config import Config, ConfigError, load_config
+
+
+def test_defaults_are_the_documented_ones(config: Config) -> None:
+    assert config.topic == "imdb-movies"
+    assert (config.global_mean_rating, config.min_votes_prior) == (6.5, 3000)
+    assert (config.run_id, config.trigger_interval) == ("main", "20 seconds")
+    assert (config.shuffle_partitions, config.max_offsets_per_trigger) == (4, 50000)
+    assert config.checkpoint_folder("silver_movies") == config.output_path / "_chk" / (
+        "silver_movies_main"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KAFKA_BOOTSTRAP_SERVERS", ""),
+        ("KAFKA_BOOTSTRAP_SERVERS", "broker"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "broker:9092,:9092"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "broker:99999"),
+        ("KAFKA_TOPIC", "two,topics"),
+        ("GLOBAL_MEAN_RATING", "eleven"),
+        ("GLOBAL_MEAN_RATING", "10.5"),
+        ("GLOBAL_MEAN_RATING", "nan"),
+        ("MIN_VOTES_PRIOR", "-1"),
+        ("OUTPUT_PATH", "relative/folder"),
+        ("OUTPUT_PATH_CSV", "s3a://bucket/csv"),
+        ("RUN_ID", "../other"),
+        ("TRIGGER_INTERVAL", "20"),
+        ("TRIGGER_INTERVAL", "0 seconds"),
+        ("SHUFFLE_PARTITIONS", "0"),
+        ("MAX_OFFSETS_PER_TRIGGER", "1e3"),
+        ("SPARK_MASTER", "yarn"),
+        ("SPARK_MASTER", ""),
+        ("SPARK_DRIVER_MEMORY", "1 GB"),
+        ("SPARK_UI_PORT", "0"),
+    ],
+)
+def test_wrong_variable_is_named_with_its_value(
+    environ: dict[str, str], name: str, value: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(environ | {name: value})
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{name}={value!r}: " if value else f"{name} is not set. ")
+
+
+def test_all_wrong_variables_are_told_at_once(environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(environ | {"RUN_ID": "a b", "SHUFFLE_PARTITIONS": "none"})
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_wrong_configuration_exits_2(
+    environ: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert job.main(environ | {"MIN_VOTES_PRIOR": "many"}) == 2
+    assert "MIN_VOTES_PRIOR='many'" in caplog.text
+
+
+def test_spark_gets_what_the_environment_says(environ: dict[str, str]) -> None:
+    settings = job.spark_settings(
+        load_config(environ | {"SPARK_DRIVER_MEMORY": "700m", "SPARK_DRIVER_PORT": "7079"})
+    )
+    assert settings["spark.driver.memory"] == "700m"
+    assert settings["spark.driver.port"] == "7079"
+    assert "spark.driver.host" not in settings
+    assert settings["spark.driver.extraClassPath"] == environ["SPARK_CONNECTOR_PATH"]

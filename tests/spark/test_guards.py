@@ -1,0 +1,265 @@
+"""Guards: each start that would lose or double rows is refused, and no other."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from imdb_streaming import guards, job
+from imdb_streaming.config import Config, load_config
+from imdb_streaming.files import write_atomically
+from imdb_streaming.guards import BrokerUnreachableError, StartRefusedError
+from imdb_streaming.sinks import GENRE_COUNTS, SILVER
+
+
+@pytest.fixture
+def begun(prepared: Config) -> Config:
+    """A run that has written its first batch."""
+    for query in (SILVER, GENRE_COUNTS):
+        offsets = prepared.checkpoint_folder(query) / "offsets"
+        offsets.mkdir()
+        (offsets / "0").touch()
+    (prepared.silver_folder / "main-0000000000.parquet").touch()
+    (prepared.genre_counts_folder / "genre_counts.parquet").touch()
+    return prepared
+
+
+def start(config: Config) -> None:
+    guards.prepare_folders(config)
+    guards.check_belongs_together(config)
+
+
+def refusal(config: Config) -> str:
+    with pytest.raises(StartRefusedError) as caught:
+        start(config)
+    return str(caught.value)
+
+
+def test_restart_of_a_begun_run_is_allowed(begun: Config) -> None:
+    start(begun)
+
+
+@pytest.mark.parametrize("written", range(5))
+def test_crash_while_marking_the_first_start_locks_nobody_out(
+    config: Config, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    guards.prepare_folders(config)
+    left = written
+
+    def write_or_crash(path: Path, content: bytes) -> None:
+        nonlocal left
+        if not left:
+            raise KeyboardInterrupt
+        left -= 1
+        write_atomically(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(guards, "write_atomically", write_or_crash)
+        if written < 4:
+            with pytest.raises(KeyboardInterrupt):
+                guards.check_belongs_together(config)
+        else:
+            guards.check_belongs_together(config)
+    start(config)
+    marks = {path.read_text() for path in config.output_path.rglob(guards.RUN_FILE)}
+    assert len(marks) == 1
+    (config.checkpoint_folder(SILVER) / "offsets").mkdir()
+    (config.checkpoint_folder(SILVER) / "offsets" / "0").touch()
+    start(config)
+
+
+def test_tables_without_their_checkpoint_are_refused(begun: Config) -> None:
+    shutil.rmtree(begun.output_path / "_chk")
+    text = refusal(begun)
+    assert "the checkpoint that made them is not there" in text
+    assert str(begun.checkpoint_folder(SILVER)) in text
+    assert f"mv {begun.silver_folder}" in text
+
+
+@pytest.mark.parametrize("query", [SILVER, GENRE_COUNTS])
+def test_one_lost_checkpoint_is_refused(begun: Config, query: str) -> None:
+    shutil.rmtree(begun.checkpoint_folder(query))
+    assert str(begun.checkpoint_folder(query)) in refusal(begun)
+
+
+@pytest.mark.parametrize("table", ["silver_movies", "genre_counts"])
+def test_checkpoint_without_its_table_is_refused(begun: Config, table: str) -> None:
+    shutil.rmtree(begun.output_path / table)
+    text = refusal(begun)
+    assert "the table that it filled is not there" in text
+    assert str(begun.output_path / table) in text
+
+
+def test_emptied_table_is_refused(begun: Config) -> None:
+    totals = {"batch_id": 0, "silver_rows": 3, "malformed_rows": 0}
+    (begun.checkpoint_folder(SILVER) / "_totals.json").write_text(json.dumps(totals))
+    start(begun)
+    (begun.silver_folder / "main-0000000000.parquet").unlink()
+    assert "says that 3 rows were written" in refusal(begun)
+
+
+def test_other_run_id_over_a_table_is_refused(begun: Config, environ: dict[str, str]) -> None:
+    text = refusal(load_config(environ | {"RUN_ID": "second"}))
+    assert "RUN_ID=main" in text
+    assert "RUN_ID=second" in text
+    assert str(begun.silver_folder) in text
+
+
+def test_other_run_id_is_allowed_once_the_old_tables_are_aside(
+    begun: Config, environ: dict[str, str]
+) -> None:
+    begun.silver_folder.rename(begun.output_path / "old-silver")
+    begun.genre_counts_folder.rename(begun.output_path / "old-genre-counts")
+    start(load_config(environ | {"RUN_ID": "second"}))
+
+
+def test_files_of_another_run_in_the_table_are_refused(begun: Config) -> None:
+    (begun.silver_folder / "main-2-0000000000.parquet").touch()
+    assert "was written by RUN_ID=main-2" in refusal(begun)
+
+
+def test_foreign_files_in_the_table_are_refused(config: Config) -> None:
+    config.silver_folder.mkdir(parents=True)
+    (config.silver_folder / "part-00000.snappy.parquet").touch()
+    assert "was written by something else" in refusal(config)
+
+
+def test_checkpoint_of_another_first_start_is_refused(
+    begun: Config, environ: dict[str, str], tmp_path: Path
+) -> None:
+    other = load_config(environ | {"OUTPUT_PATH": str(tmp_path / "other")})
+    start(other)
+    shutil.copytree(other.silver_folder, begun.silver_folder, dirs_exist_ok=True)
+    assert "are of different runs" in refusal(begun)
+
+
+def test_the_advised_command_resolves_a_refusal(begun: Config) -> None:
+    shutil.rmtree(begun.checkpoint_folder(GENRE_COUNTS))
+    _, _, command = refusal(begun).partition("keeping the old files aside: ")
+    subprocess.run(["bash", "-c", command], check=True, timeout=10)
+    start(begun)
+    (kept,) = begun.output_path.glob("kept-*")
+    assert (kept / "silver_movies" / "main-0000000000.parquet").exists()
+
+
+def test_damaged_run_file_is_refused(begun: Config) -> None:
+    (begun.silver_folder / guards.RUN_FILE).write_text("{")
+    assert "Restore it from a backup" in refusal(begun)
+
+
+def test_folder_that_is_a_file_is_refused(config: Config) -> None:
+    config.output_path_csv.parent.mkdir(exist_ok=True)
+    config.output_path_csv.touch()
+    text = refusal(config)
+    assert f"cannot write to {config.output_path_csv}" in text
+
+
+def test_output_that_is_read_only_is_refused(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As root a mode forbids nothing, so the error is made.
+    def deny(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", deny)
+    text = refusal(config)
+    assert f"cannot write to {config.output_path}: Permission denied" in text
+    assert f"chown {os.getuid()}" in text
+
+
+def test_missing_folder_of_the_status_file_is_refused(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    text = refusal(load_config(environ | {"STATUS_FILE": str(tmp_path / "none" / "status.json")}))
+    assert "STATUS_FILE" in text
+
+
+def test_second_job_on_the_same_output_is_refused(prepared: Config) -> None:
+    with (
+        guards.exclusive(prepared),
+        pytest.raises(StartRefusedError, match="Another job is writing"),
+        guards.exclusive(prepared),
+    ):
+        pass
+    with guards.exclusive(prepared):
+        pass
+
+
+def test_missing_connector_is_refused(environ: dict[str, str], tmp_path: Path) -> None:
+    config = load_config(environ | {"SPARK_CONNECTOR_PATH": str(tmp_path / "none" / "*")})
+    with pytest.raises(StartRefusedError, match=r"No spark-sql-kafka-\*\.jar in .*/none\."):
+        guards.check_connector(config)
+
+
+def test_stale_staging_is_removed_and_nothing_else(begun: Config) -> None:
+    stale = begun.staging_folder / "silver_movies-main-0000000001"
+    stale.mkdir()
+    (stale / "part-0.parquet").touch()
+    with guards.exclusive(begun):
+        guards.clean_staging(begun)
+    assert not stale.exists()
+    assert (begun.silver_folder / "main-0000000000.parquet").exists()
+
+
+def test_refused_start_exits_2(
+    begun: Config, environ: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert job.main(environ | {"RUN_ID": "second"}) == 2
+    assert "Start refused." in caplog.text
+
+
+def test_unreachable_broker_is_told_with_the_reason(environ: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    config = load_config(
+        environ | {"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port}", "BROKER_WAIT_SECONDS": "0"}
+    )
+    with pytest.raises(BrokerUnreachableError, match=f"127.0.0.1:{port}: .*refused"):
+        guards.wait_for_broker(config, threading.Event())
+
+
+def test_broker_that_listens_is_enough(environ: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        servers = f"127.0.0.1:1,127.0.0.1:{port}"
+        config = load_config(environ | {"KAFKA_BOOTSTRAP_SERVERS": servers})
+        guards.wait_for_broker(config, threading.Event())
+
+
+def test_wait_for_the_broker_ends_when_asked_to_stop(config: Config) -> None:
+    stopping = threading.Event()
+    stopping.set()
+    guards.wait_for_broker(config, stopping)
+
+
+def test_sigterm_while_waiting_for_the_broker_exits_0(environ: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "imdb_streaming"],
+        env={
+            **os.environ,
+            **environ,
+            "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port}",
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        },
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    status = Path(environ["OUTPUT_PATH"]) / "silver_movies" / guards.RUN_FILE
+    try:
+        for _ in range(200):
+            if status.exists():
+                break
+            threading.Event().wait(0.1)
+        process.terminate()
+        _, log = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 0, log

@@ -1,0 +1,353 @@
+"""Transformations: what goes in, what comes out."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.testing import assertDataFrameEqual
+
+from imdb_streaming.schema import (
+    GENRE_COUNTS_SCHEMA,
+    KAFKA_SCHEMA,
+    MOVIE_SCHEMA,
+    SILVER_SCHEMA,
+)
+from imdb_streaming.transformations import (
+    distinct_events,
+    genre_counts,
+    latest_genres,
+    parse_events,
+    score,
+    silver_movies,
+)
+
+NOON = datetime(2026, 1, 1, 12)
+
+Header = tuple[str, bytes | None]
+
+
+def local(spark: SparkSession, rows: Sequence[tuple[Any, ...]], schema: Any) -> DataFrame:
+    return spark.createDataFrame(list(rows), schema)
+
+
+def message(
+    value: bytes | None,
+    offset: int = 0,
+    headers: list[Header] | None = None,
+    partition: int = 0,
+    timestamp: datetime = NOON,
+) -> tuple[Any, ...]:
+    return (b"key", value, "imdb-movies", partition, offset, timestamp, 0, headers)
+
+
+def encode(movie: dict[str, Any]) -> bytes:
+    return json.dumps(movie).encode()
+
+
+def parse_one(
+    spark: SparkSession, value: bytes | None, headers: list[Header] | None = None
+) -> dict[str, Any]:
+    source_df = local(spark, [message(value, 7, headers, partition=2)], KAFKA_SCHEMA)
+    return parse_events(source_df).collect()[0].asDict()
+
+
+def test_valid_message_becomes_a_movie(spark: SparkSession, movie: dict[str, Any]) -> None:
+    value = encode(movie)
+    actual = parse_one(spark, value)
+    expected = movie | {
+        "event_id": hashlib.sha256(value).hexdigest(),
+        "kafka_timestamp": NOON,
+        "topic": "imdb-movies",
+        "partition": 2,
+        "offset": 7,
+        "reason": None,
+    }
+    assert actual == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"runtimeMinutes": None},
+        {"runtimeMinutes": 0},
+        {"genres": []},
+        {"averageRating": 10},
+        {"averageRating": 0},
+        {"averageRating": 7.25},
+        {"averageRating": 1e-3},
+        {"numVotes": 0},
+        {"numVotes": 2147483647},
+        {"primaryTitle": "Amélie 千と千尋 😀"},
+        {"primaryTitle": ']} \\ " , \n'},
+        {"addedLater": {"tconst": 7}},
+    ],
+    ids=str,
+)
+def test_movie_within_the_contract_is_valid(
+    spark: SparkSession, movie: dict[str, Any], change: dict[str, Any]
+) -> None:
+    actual = parse_one(spark, encode(movie | change))
+    assert actual["reason"] is None
+    expected = movie | {k: v for k, v in change.items() if k in movie}
+    assert {name: actual[name] for name in MOVIE_SCHEMA.fieldNames()} == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"tconst": 7}, "tconst is not a string"),
+        ({"tconst": None}, "tconst is not a string"),
+        ({"tconst": "nm0000001"}, "tconst is not tt and digits"),
+        ({"tconst": "tt"}, "tconst is not tt and digits"),
+        ({"tconst": "tt1\n"}, "tconst is not tt and digits"),
+        ({"tconst": " tt1"}, "tconst is not tt and digits"),
+        ({"primaryTitle": ""}, "primaryTitle is empty"),
+        ({"primaryTitle": "  "}, "primaryTitle is empty"),
+        ({"primaryTitle": None}, "primaryTitle is not a string"),
+        ({"primaryTitle": 2012}, "primaryTitle is not a string"),
+        ({"startYear": None}, "startYear is not an integer"),
+        ({"startYear": "1994"}, "startYear is not an integer"),
+        ({"startYear": 1994.5}, "startYear is not an integer"),
+        ({"startYear": True}, "startYear is not an integer"),
+        ({"startYear": 3_000_000_000}, "startYear does not fit 32 bits"),
+        ({"startYear": 10**40}, "startYear is not an integer"),
+        ({"runtimeMinutes": "142"}, "runtimeMinutes is not an integer or null"),
+        ({"runtimeMinutes": -1}, "runtimeMinutes is not from 0 to 2147483647"),
+        ({"runtimeMinutes": 2**31}, "runtimeMinutes is not from 0 to 2147483647"),
+        ({"genres": None}, "genres is not a list of strings"),
+        ({"genres": "Drama"}, "genres is not a list of strings"),
+        ({"genres": ["Drama", 7]}, "genres is not a list of strings"),
+        ({"genres": ["Drama", None]}, "genres is not a list of strings"),
+        ({"genres": [None]}, "genres is not a list of strings"),
+        ({"averageRating": "NaN"}, "averageRating is not a number"),
+        ({"averageRating": "9.3"}, "averageRating is not a number"),
+        ({"averageRating": None}, "averageRating is not a number"),
+        ({"averageRating": -0.1}, "averageRating is not from 0 to 10"),
+        ({"averageRating": 10.01}, "averageRating is not from 0 to 10"),
+        ({"averageRating": float("nan")}, "the message is not one JSON object"),
+        ({"numVotes": -1}, "numVotes is not from 0 to 2147483647"),
+        ({"numVotes": 2**31}, "numVotes is not from 0 to 2147483647"),
+        ({"numVotes": 10.5}, "numVotes is not an integer"),
+    ],
+    ids=str,
+)
+def test_movie_outside_the_contract_has_a_reason(
+    spark: SparkSession, movie: dict[str, Any], change: dict[str, Any], reason: str
+) -> None:
+    actual = parse_one(spark, encode(movie | change))
+    assert actual["reason"] == reason
+    assert actual["event_id"] == "imdb-movies-2-7"
+
+
+@pytest.mark.parametrize("field", MOVIE_SCHEMA.fieldNames())
+def test_missing_field_has_a_reason(spark: SparkSession, movie: dict[str, Any], field: str) -> None:
+    del movie[field]
+    assert parse_one(spark, encode(movie))["reason"] == f"{field} is missing"
+
+
+NOT_JSON = "the message is not one JSON object"
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        (None, "the message is empty"),
+        (b"", "the message is empty"),
+        (b" ", NOT_JSON),
+        (b"{}", "tconst is missing"),
+        (b"null", NOT_JSON),
+        (b"[%s]", NOT_JSON),
+        (b'"%%"', NOT_JSON),
+        (b"%s trailing", NOT_JSON),
+        (b"%s}", NOT_JSON),
+        (b"%s]", NOT_JSON),
+        (b"%s]}", NOT_JSON),
+        (b"%s,", NOT_JSON),
+        (b"%s%s", NOT_JSON),
+        (b"%s,%s", NOT_JSON),
+        (b'%s,""]', NOT_JSON),
+        (b"%s\x00", NOT_JSON),
+        (b'{"averageRating": 1e999, %s', NOT_JSON),
+        (b"{'tconst': 'tt1'}", NOT_JSON),
+        (b"\xef\xbb\xbf%s", NOT_JSON),
+        (b"\xff\xfe%s", "the message is not UTF-8"),
+        (b"[" * 100_000, NOT_JSON),
+        (b'{"a":' * 5_000, NOT_JSON),
+        (b'{"startYear": ' + b"9" * 5_000 + b"}", NOT_JSON),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_text_that_is_no_movie_has_a_reason(
+    spark: SparkSession, movie: dict[str, Any], template: bytes | None, reason: str
+) -> None:
+    value = template.replace(b"%s", encode(movie)) if template else template
+    assert parse_one(spark, value)["reason"] == reason
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_taken"),
+    [
+        ([("event_id", b"abc")], True),
+        ([("other", b"x"), ("event_id", b"first"), ("event_id", b"abc")], True),
+        ([("event_id", b"")], False),
+        ([("event_id", None)], False),
+        ([("event_id", b"\xff")], False),
+        ([("other", b"abc")], False),
+        ([], False),
+        (None, False),
+    ],
+    ids=str,
+)
+def test_event_id_is_the_header_else_the_digest(
+    spark: SparkSession,
+    movie: dict[str, Any],
+    headers: list[Header] | None,
+    is_taken: bool,
+) -> None:
+    value = encode(movie)
+    expected = "abc" if is_taken else hashlib.sha256(value).hexdigest()
+    assert parse_one(spark, value, headers)["event_id"] == expected
+
+
+def test_malformed_messages_with_one_event_id_stay_apart(spark: SparkSession) -> None:
+    source_df = local(
+        spark,
+        [message(b"x", offset, [("event_id", b"same")]) for offset in (1, 2)],
+        KAFKA_SCHEMA,
+    )
+    assert distinct_events(parse_events(source_df)).count() == 2
+
+
+def test_event_sent_again_is_kept_once(spark: SparkSession, movie: dict[str, Any]) -> None:
+    value, changed = encode(movie), encode(movie | {"numVotes": 3001})
+    source_df = local(
+        spark,
+        [message(value, 0), message(value, 1), message(changed, 2)],
+        KAFKA_SCHEMA,
+    )
+    actual = distinct_events(parse_events(source_df)).collect()
+    assert sorted(row["numVotes"] for row in actual) == [3000, 3001]
+
+
+@pytest.mark.parametrize(
+    ("votes", "rating", "mean", "prior", "expected"),
+    [
+        # v = M: half of each.
+        (3000, 9.0, 6.0, 3000, 7.5),
+        # v = 3M: three quarters of the rating.
+        (9000, 8.0, 4.0, 3000, 7.0),
+        (0, 9.0, 6.5, 3000, 6.5),
+        (1000, 8.0, 6.5, 3000, 6.875),
+        (5, 9.5, 6.5, 0, 9.5),
+        (0, 9.5, 6.5, 0, 6.5),
+        (2147483647, 10.0, 10.0, 3000, 10.0),
+    ],
+)
+def test_score_draws_the_rating_towards_the_mean(
+    spark: SparkSession, votes: int, rating: float, mean: float, prior: float, expected: float
+) -> None:
+    source_df = local(spark, [(votes, rating)], "numVotes int, averageRating double")
+    actual_df = score(source_df, mean, prior)
+    expected_df = local(
+        spark,
+        [(votes, rating, expected)],
+        "numVotes int, averageRating double, weighted_score double",
+    )
+    assertDataFrameEqual(actual_df, expected_df, rtol=0, atol=1e-12)
+
+
+def test_score_is_the_formula_to_the_last_bit(spark: SparkSession) -> None:
+    samples = [(1000 + 37 * i, (10 + i % 91) / 10) for i in range(500)]
+    source_df = local(spark, samples, "numVotes int, averageRating double")
+    for row in score(source_df, 6.5, 3000).collect():
+        v, r, m, c = float(row["numVotes"]), row["averageRating"], 3000.0, 6.5
+        assert row["weighted_score"] == v / (v + m) * r + m / (v + m) * c
+
+
+def test_silver_holds_valid_movies_in_the_contract_s_columns(
+    spark: SparkSession, movie: dict[str, Any]
+) -> None:
+    source_df = local(
+        spark,
+        [
+            message(encode(movie), 0, [("event_id", b"e1")]),
+            message(b"not json", 1),
+            message(
+                encode(movie | {"genres": [], "runtimeMinutes": None}), 2, [("event_id", b"e2")]
+            ),
+        ],
+        KAFKA_SCHEMA,
+    )
+    actual_df = silver_movies(parse_events(source_df), 6.5, 3000)
+    head = ("tt0111161", 'A Title, "Quoted"', 1994)
+    expected_df = local(
+        spark,
+        [
+            (*head, 142, ["Drama", "Crime"], 9.3, 3000, 7.9, "e1", NOON),
+            (*head, None, [], 9.3, 3000, 7.9, "e2", NOON),
+        ],
+        SILVER_SCHEMA,
+    )
+    assertDataFrameEqual(actual_df, expected_df, ignoreNullable=True)
+
+
+def test_latest_event_decides_a_movie_s_genres(spark: SparkSession, movie: dict[str, Any]) -> None:
+    later = datetime(2026, 1, 1, 13)
+
+    def event(tconst: str, genres: list[str], offset: int, at: datetime) -> tuple[Any, ...]:
+        value = encode(movie | {"tconst": tconst, "genres": genres})
+        return message(value, offset, timestamp=at)
+
+    source_df = local(
+        spark,
+        [
+            event("tt1", ["New"], 0, later),
+            event("tt1", ["Old"], 5, NOON),
+            event("tt2", ["First"], 9, NOON),
+            event("tt2", ["Second"], 10, NOON),
+            event("tt3", ["Gone"], 11, NOON),
+            event("tt3", [], 12, NOON),
+            message(b'{"tconst": "tt4"}', 13),
+        ],
+        KAFKA_SCHEMA,
+    )
+    actual_df = latest_genres(parse_events(source_df))
+    expected_df = local(
+        spark,
+        [("tt1", ["New"]), ("tt2", ["Second"]), ("tt3", [])],
+        "tconst string, genres array<string>",
+    )
+    assertDataFrameEqual(actual_df, expected_df, ignoreNullable=True)
+
+
+def test_genres_are_counted_most_first_then_by_name(spark: SparkSession) -> None:
+    source_df = local(
+        spark,
+        [
+            ("tt1", ["Drama", "Action"]),
+            ("tt2", ["Drama"]),
+            ("tt3", ["Western"]),
+            ("tt4", []),
+            ("tt5", ["Drama", "Drama"]),
+            ("tt6", ["", " "]),
+        ],
+        "tconst string, genres array<string>",
+    )
+    actual_df = genre_counts(source_df)
+    expected_df = local(
+        spark,
+        [("Drama", 3), ("(unknown)", 2), ("Action", 1), ("Western", 1)],
+        GENRE_COUNTS_SCHEMA,
+    )
+    assertDataFrameEqual(actual_df, expected_df, checkRowOrder=True, ignoreNullable=True)
+
+
+def test_filter_on_reason_does_not_parse_again(spark: SparkSession, movie: dict[str, Any]) -> None:
+    source_df = local(spark, [message(encode(movie))], KAFKA_SCHEMA)
+    filtered_df = silver_movies(parse_events(source_df), 6.5, 3000)
+    plan = filtered_df._jdf.queryExecution().executedPlan().toString()
+    assert plan.count("parseJson") == 1

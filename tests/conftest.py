@@ -1,0 +1,34 @@
+"""Markers, and which running pipeline the tests look at (see README.md)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+MARKERS = [
+    "verify: reads from a running pipeline and changes nothing",
+    "deploy: runs ansible-playbook",
+    "faults: kills, stops or cuts something of a running pipeline",
+    "unit(name): is about this systemd unit; a failure shows the end of its journal",
+]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers; let tests and the tools that they run find the same pipeline."""
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+    # The Kafka client reads its schemas by a way that Python is about to drop.
+    config.addinivalue_line("filterwarnings", "ignore:.*_text is deprecated:DeprecationWarning")
+    # TARGET_DIR names the pipeline, else the last of ANSIBLE_INVENTORY does (make sets it).
+    inventories = os.environ.get("ANSIBLE_INVENTORY", "")
+    target = os.environ.get("TARGET_DIR") or Path(inventories.split(",")[-1]).parent.name or "local"
+    os.environ["TARGET_DIR"] = target
+    os.environ["ANSIBLE_INVENTORY"] = ",".join(
+        str(ROOT / "inventories" / folder / "hosts.yml") for folder in ("pipeline", target)
+    )
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

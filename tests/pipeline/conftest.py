@@ -1,0 +1,137 @@
+"""What the tests of a running pipeline share; a failing one shows what the units say."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from hosts import HostsError, Target, load, run
+
+from ..variables import HostVariables, Variables
+from ..waiting import wait_for
+from .deployment import status_of, unit_states
+from .expected import Expected, expected_tables
+from .tables import Tables, tables_of
+
+JOURNAL_LINES = 15
+
+
+@pytest.fixture(scope="session")
+def target() -> Target:
+    """The running pipeline's hosts."""
+    try:
+        return load(os.environ["TARGET_DIR"])
+    except HostsError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def variables(target: Target) -> HostVariables:
+    """The variables of the host of the streaming job; the pipeline's are the same on all."""
+    inventories = os.environ["ANSIBLE_INVENTORY"].split(",")
+    return Variables(inventories).of(target.host_of("imdb-streaming"))
+
+
+@pytest.fixture(scope="session")
+def patience(variables: HostVariables) -> float:
+    """By how much every wait is longer: emulated hosts are slow."""
+    return 6 if variables["host_emulated"] else 1
+
+
+@pytest.fixture(scope="session")
+def bootstrap(target: Target, variables: HostVariables) -> str:
+    """The brokers' address for tools on this machine."""
+    address = target.hosts[target.host_of("kafka")]["host_external_address"]
+    return f"{address}:{variables['kafka_external_port']}"
+
+
+@pytest.fixture(scope="session")
+def topic(variables: HostVariables) -> str:
+    """The topic's name."""
+    return str(variables["kafka_topic_name"])
+
+
+@pytest.fixture(scope="session")
+def tables(target: Target, variables: HostVariables) -> Tables:
+    """The tables on this machine."""
+    return tables_of(target, variables)
+
+
+@pytest.fixture(scope="session")
+def expected(
+    target: Target, variables: HostVariables, tmp_path_factory: pytest.TempPathFactory
+) -> Expected:
+    """What the tables must hold, computed from the very files that the producer reads."""
+    folder = tmp_path_factory.mktemp("dumps")
+    host = target.host_of("imdb-producer")
+    settings = run(target, host, "sudo", "cat", "/etc/imdb-producer/producer.env")
+    paths = {}
+    for name in ("BASICS_URL", "RATINGS_URL"):
+        line = next(line for line in settings.splitlines() if line.startswith(f"{name}="))
+        url = urlsplit(line.removeprefix(f"{name}=").strip('"'))
+        # What is not a file on the host is one by now: the producer keeps its downloads.
+        source = (
+            url.path
+            if url.scheme == "file"
+            else f"{variables['producer_data_dir']}/{Path(url.path).name}"
+        )
+        paths[name] = folder / Path(source).name
+        with paths[name].open("wb") as file:
+            subprocess.run(
+                target.ssh(host, "sudo", "cat", source), stdout=file, timeout=300, check=True
+            )
+    limit = str(variables["producer_limit"])
+    return expected_tables(
+        paths["BASICS_URL"],
+        paths["RATINGS_URL"],
+        c=float(variables["streaming_global_mean_rating"]),
+        m=float(variables["streaming_min_votes_prior"]),
+        limit=int(limit) if limit else None,
+    )
+
+
+@pytest.fixture(scope="session")
+def finished(
+    target: Target, variables: HostVariables, expected: Expected, patience: float
+) -> dict[str, Any]:
+    """The producer's last word, once it has sent everything."""
+    rate = float(variables["producer_msgs_per_sec"]) or 500
+    return wait_for(
+        "the producer has sent everything",
+        lambda: status_of(target, "imdb-producer"),
+        lambda status: bool(status["state"] == "finished"),
+        (120 + 1.2 * len(expected.silver) / rate) * patience,
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add what the units say to the report of a failed test of a running pipeline."""
+    report = yield
+    found = getattr(item, "funcargs", {}).get("target")
+    if report.failed and isinstance(found, Target):
+        report.sections += said_by_units(found)
+    return report
+
+
+def said_by_units(target: Target) -> list[tuple[str, str]]:
+    """Return every unit's state, and the end of the journal of each."""
+    sections = []
+    try:
+        for unit, state in unit_states(target).items():
+            journal = run(
+                target,
+                target.host_of(unit),
+                *("sudo", "journalctl", "--no-pager", f"--lines={JOURNAL_LINES}", f"--unit={unit}"),
+            )
+            sections.append((f"{unit}: {state.active} ({state.sub})", journal))
+    except HostsError as error:
+        sections.append(("units", str(error)))
+    return sections

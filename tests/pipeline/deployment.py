@@ -1,0 +1,211 @@
+"""A running pipeline from the operator's side: its hosts, its units, and the tools that make it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hosts import ROOT, HostsError, Target, run
+
+from ..variables import deploy_arguments
+from ..waiting import wait_for
+
+PLAYBOOK_SECONDS = 600
+TERRAFORM_SECONDS = 300
+
+# systemd's message for "a unit has started", see systemd.journal-fields(7).
+STARTED = "39f53479d3a045ac8e11786248231fbf"
+
+_RECAP = re.compile(
+    r"^(?P<host>\S+)\s+: ok=\d+\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)"
+    r"\s+failed=(?P<failed>\d+)",
+    re.MULTILINE,
+)
+_TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(?P<name>.*)\] \**$")
+
+
+@dataclass(frozen=True)
+class PlaybookRun:
+    """What a run of ansible-playbook did."""
+
+    exit_code: int
+    output: str
+
+    @property
+    def changed(self) -> dict[str, int]:
+        """How many changes the recap counts for each host."""
+        return {match["host"]: int(match["changed"]) for match in _RECAP.finditer(self.output)}
+
+    @property
+    def changed_tasks(self) -> list[str]:
+        """The names of the tasks and handlers that changed something."""
+        names, task = [], ""
+        for line in self.output.splitlines():
+            if match := _TASK.match(line):
+                task = match["name"]
+            elif line.startswith("changed:"):
+                names.append(task)
+        return names
+
+    @property
+    def end(self) -> str:
+        """The last lines of the output."""
+        return "\n".join(self.output.splitlines()[-60:])
+
+
+def run_playbook(
+    *arguments: str,
+    inventories: Sequence[Path] = (),
+    environment: dict[str, str] | None = None,
+    seconds: float = PLAYBOOK_SECONDS,
+) -> PlaybookRun:
+    """Run ansible/site.yml as the operator does, with what the pipeline was deployed with.
+
+    Args:
+        arguments: more arguments of ansible-playbook.
+        inventories: in place of the running pipeline's.
+        environment: variables to set for it.
+        seconds: the most that it may take.
+    """
+    variables = os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+    if inventories:
+        variables["ANSIBLE_INVENTORY"] = ",".join(str(path) for path in inventories)
+    done = subprocess.run(
+        ["ansible-playbook", "ansible/site.yml", *deploy_arguments(), *arguments],
+        cwd=ROOT,
+        env=variables | (environment or {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    return PlaybookRun(done.returncode, done.stdout)
+
+
+def terraform(command: str, name: str, *arguments: str) -> str:
+    """Apply or destroy the local hosts of a name, as the operator does; return the output."""
+    environment = os.environ | {"TF_WORKSPACE": "default" if name == "pipeline" else name}
+    done = subprocess.run(
+        [
+            "terraform",
+            f"-chdir={ROOT / 'terraform' / 'local'}",
+            command,
+            "-input=false",
+            "-auto-approve",
+            "-no-color",
+            f"-var=name={name}",
+            *arguments,
+        ],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=TERRAFORM_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, f"terraform {command} of {name} failed:\n{done.stdout}"
+    return done.stdout
+
+
+def name_of(target: Target) -> str:
+    """Return the name that terraform knows a local target's hosts by."""
+    return target.name.removeprefix("local").removeprefix("-") or "pipeline"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit as systemd sees it at one moment."""
+
+    active: str
+    sub: str
+    main_pid: int
+    invocation: str = field(repr=False)
+    active_since: str
+
+
+def unit_state(target: Target, unit: str) -> Unit:
+    """Return a unit's state."""
+    names = "ActiveState,SubState,MainPID,InvocationID,ActiveEnterTimestamp"
+    text = run(target, target.host_of(unit), "systemctl", "show", f"--property={names}", unit)
+    values = dict(line.split("=", 1) for line in text.splitlines() if line)
+    return Unit(
+        active=values["ActiveState"],
+        sub=values["SubState"],
+        main_pid=int(values["MainPID"]),
+        invocation=values["InvocationID"],
+        active_since=values["ActiveEnterTimestamp"],
+    )
+
+
+def unit_states(target: Target) -> dict[str, Unit]:
+    """Return the state of every unit of the pipeline that has a host."""
+    return {unit: unit_state(target, unit) for unit in units(target)}
+
+
+def units(target: Target) -> list[str]:
+    """Return the units that the hosts run, in the order of the data."""
+    found = {unit for host in target.hosts for unit in target.units(host)}
+    return [unit for unit in UNITS if unit in found]
+
+
+UNITS = ["zookeeper", "kafka", "spark-master", "spark-worker", "imdb-streaming", "imdb-producer"]
+
+
+def status_of(target: Target, unit: str) -> dict[str, Any]:
+    """Return what one of our two programs says of itself, in its status file."""
+    text = run(target, target.host_of(unit), "cat", f"/run/{unit}/status.json")
+    status: dict[str, Any] = json.loads(text)
+    return status
+
+
+def as_root(target: Target, unit: str, *command: str, seconds: float = 60) -> str:
+    """Run a command as root on a unit's host and return what it printed."""
+    return run(target, target.host_of(unit), "sudo", *command, timeout=seconds)
+
+
+def comes_back(target: Target, unit: str, before: Unit, seconds: float) -> Unit:
+    """Wait until a unit is active again, started anew since `before` was seen."""
+    return wait_for(
+        f"{unit} comes back by itself",
+        lambda: unit_state(target, unit),
+        lambda now: now.active == "active" and now.invocation not in {"", before.invocation},
+        seconds,
+    )
+
+
+def starts_since(target: Target, unit: str, moment: float) -> int:
+    """Return how often systemd has started a unit since a moment (seconds of the epoch)."""
+    text = as_root(
+        target,
+        unit,
+        "journalctl",
+        "--quiet",
+        "--no-pager",
+        "--output=cat",
+        f"--since=@{moment:.0f}",
+        f"MESSAGE_ID={STARTED}",
+        f"UNIT={unit}.service",
+    )
+    return len(text.splitlines())
+
+
+def boot_id(target: Target, host: str) -> str:
+    """Return what tells one boot of a host from another."""
+    return run(target, host, "cat", "/proc/sys/kernel/random/boot_id", timeout=10).strip()
+
+
+def answers(target: Target, host: str) -> str:
+    """Return the state that systemd gives a host, or why there is none."""
+    try:
+        return run(target, host, "systemctl is-system-running || true", timeout=10).strip()
+    except HostsError as error:
+        return str(error)

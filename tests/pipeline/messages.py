@@ -1,0 +1,176 @@
+"""A Kafka client on the operator's machine: reads the topic, and feeds it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+READ_SECONDS = 60
+
+# Movies of the tests' own have ids that IMDb does not give (its have seven or eight digits).
+FED_PREFIX = "tt9"
+FED_DIGITS = 15
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message of the topic."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: dict[str, bytes]
+
+    @property
+    def event_id(self) -> str:
+        """The header that names the event; empty if there is none."""
+        return self.headers.get("event_id", b"").decode()
+
+
+def read_topic(bootstrap: str, topic: str, seconds: float = READ_SECONDS) -> list[Message]:
+    """Return every message that the topic holds now.
+
+    Raises:
+        AssertionError: They did not all come in time.
+    """
+    consumer = KafkaConsumer(
+        bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
+    )
+    try:
+        partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or ()]
+        consumer.assign(partitions)
+        ends = consumer.end_offsets(partitions)
+        consumer.seek_to_beginning(*partitions)
+        messages: list[Message] = []
+        limit = time.monotonic() + seconds
+        while any(consumer.position(partition) < end for partition, end in ends.items()):
+            at = {tp.partition: consumer.position(tp) for tp in partitions}
+            assert time.monotonic() < limit, (
+                f"{topic} at {bootstrap} was not read within {seconds:g} s: "
+                f"at {at} of { ({tp.partition: end for tp, end in ends.items()}) }"
+            )
+            for records in consumer.poll(timeout_ms=1000).values():
+                messages += [
+                    Message(r.partition, r.offset, r.key, r.value, dict(r.headers)) for r in records
+                ]
+    finally:
+        consumer.close()
+    return [m for m in messages if m.offset < ends[TopicPartition(topic, m.partition)]]
+
+
+def canonical(record: dict[str, Any]) -> bytes:
+    """Return a record as the producer would send it: sorted keys, no spaces, UTF-8."""
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode()
+
+
+def event_id_of(value: bytes) -> str:
+    """Return the id of the event that a message's value is."""
+    return hashlib.sha256(value).hexdigest()
+
+
+class Feeder:
+    """Sends movies of the tests' own, each once, at a steady rate, until it is closed.
+
+    It is a well-behaved application: it takes a movie for sent when the broker has acknowledged
+    it, and sends again what was not. So each movie that it counts as sent must be in silver, once.
+    """
+
+    def __init__(self, bootstrap: str, topic: str, per_second: float = 20) -> None:
+        """Begin to send."""
+        self._topic = topic
+        self._pause = 1 / per_second
+        # A new series of ids each time, so that the tests can run again on the same tables.
+        self._first = time.time_ns() // 1_000_000 * 100
+        self._sent: dict[str, float] = {}
+        self._again: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._guard = threading.Lock()
+        self._stopping = threading.Event()
+        self._producer = KafkaProducer(
+            bootstrap_servers=bootstrap,
+            acks="all",
+            delivery_timeout_ms=300_000,
+            request_timeout_ms=10_000,
+            max_block_ms=300_000,
+            reconnect_backoff_max_ms=1_000,
+            metadata_max_age_ms=10_000,
+        )
+        self._thread = threading.Thread(target=self._feed, name="feeder", daemon=True)
+        self._thread.start()
+
+    def sent(self) -> set[str]:
+        """Return the event ids of the acknowledged movies."""
+        with self._guard:
+            return set(self._sent)
+
+    def sent_since(self, seconds: float) -> int:
+        """Return how many movies were acknowledged in the last seconds."""
+        since = time.monotonic() - seconds
+        with self._guard:
+            return sum(moment >= since for moment in self._sent.values())
+
+    def close(self, seconds: float = 120) -> None:
+        """Stop; wait for the acknowledgement of what is on its way."""
+        self._stopping.set()
+        self._thread.join(seconds)
+        self._producer.flush(timeout=seconds)
+        self._producer.close(timeout=10)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _feed(self) -> None:
+        number = 0
+        while not self._stopping.wait(self._pause):
+            self._send(movie(self._first + number))
+            number += 1
+            while not self._again.empty():
+                self._send(self._again.get())
+
+    def _send(self, record: dict[str, Any]) -> None:
+        value = canonical(record)
+        event_id = event_id_of(value)
+
+        def acknowledged(_: Any) -> None:
+            with self._guard:
+                self._sent[event_id] = time.monotonic()
+
+        future = self._producer.send(
+            self._topic,
+            key=record["tconst"].encode(),
+            value=value,
+            headers=[("event_id", event_id.encode())],
+        )
+        future.add_callback(acknowledged)
+        # The client gives up on what was in flight when it had to begin a new epoch.
+        future.add_errback(lambda _: self._again.put(record))
+
+
+def movie(number: int) -> dict[str, Any]:
+    """Return a movie that no dump holds; the same for the same number."""
+    return {
+        "tconst": f"{FED_PREFIX}{number:0{FED_DIGITS}d}",
+        "primaryTitle": f'Fed "{number}" \u00e9\u4e2d',
+        "startYear": 1900 + number % 120,
+        "runtimeMinutes": None if number % 7 == 0 else 60 + number % 90,
+        "genres": ["Drama", "Comedy", "News"][: number % 4],
+        "averageRating": round(1 + number % 90 / 10, 1),
+        "numVotes": 1000 + number % 100_000,
+    }

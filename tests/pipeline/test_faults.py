@@ -1,0 +1,212 @@
+"""Services killed, restarted, cut off: all recover alone, and no row is lost or doubled.
+
+A movie that was sent before does not come to silver again, so re-sending the dumps would not show
+a loss. Hence a feeder beside the producer: it sends movies that nobody knows, twenty a second,
+through all of this. After each fault those that the broker had acknowledged by then must be in
+silver, and no event twice. The producer runs too, and is among the victims.
+
+The movies stay in the tables and the topic: not for hosts whose tables are wanted.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from hosts import Target, run
+
+from ..waiting import wait_for
+from .deployment import (
+    UNITS,
+    Unit,
+    answers,
+    as_root,
+    boot_id,
+    comes_back,
+    name_of,
+    terraform,
+    unit_state,
+    unit_states,
+)
+from .expected import Expected
+from .messages import Feeder
+from .tables import Tables
+
+pytestmark = pytest.mark.faults
+
+# The executor's main class; in brackets, so that the pattern does not find the searching shell.
+EXECUTOR = "[C]oarseGrainedExecutorBackend"
+
+
+@pytest.fixture(scope="module")
+def feeder(target: Target, expected: Expected, bootstrap: str, topic: str) -> Generator[Feeder]:
+    """New movies at a steady rate, while the producer sends its own again."""
+    assert len(expected.silver) > 0
+    as_root(target, "imdb-producer", "systemctl", "restart", "imdb-producer")
+    with Feeder(bootstrap, topic) as feeder:
+        yield feeder
+
+
+def nothing_lost_or_doubled(
+    feeder: Feeder, tables: Tables, expected: Expected, seconds: float
+) -> None:
+    """Wait until silver has what was acknowledged by now; assert that it has nothing twice."""
+    time.sleep(1)  # that some of it was sent after the recovery
+    sent = set(feeder.sent())
+    assert sent, "nothing was sent: the broker does not take messages"
+    wait_for(
+        f"silver has the {len(sent)} movies that the broker had acknowledged",
+        lambda: len(sent - set(tables.event_ids())),
+        lambda missing: missing == 0,
+        seconds,
+    )
+    silver = tables.read_silver(["tconst", "event_id"])
+    assert silver["event_id"].is_unique, "an event is in silver twice"
+    lost = set(expected.silver["tconst"]) - set(silver["tconst"])
+    assert lost == set(), "movies of the dumps are gone from silver"
+
+
+@pytest.fixture
+def recovery(
+    feeder: Feeder, tables: Tables, expected: Expected, patience: float
+) -> Generator[None]:
+    """Data flows before the test, and all of it has arrived after."""
+    wait_for(
+        "the broker acknowledges new movies",
+        lambda: feeder.sent_since(1),
+        lambda fresh: fresh > 0,
+        120 * patience,
+    )
+    yield
+    nothing_lost_or_doubled(feeder, tables, expected, 180 * patience)
+
+
+def all_active(target: Target, seconds: float) -> dict[str, Unit]:
+    """Wait until every unit is active."""
+    return wait_for(
+        "every unit is active",
+        lambda: unit_states(target),
+        lambda units: all(unit.active == "active" for unit in units.values()),
+        seconds,
+    )
+
+
+def running(target: Target, unit: str) -> Unit:
+    """Return the state of a unit that has a process; a producer that is done is started again."""
+    state = unit_state(target, unit)
+    if state.main_pid == 0:
+        as_root(target, unit, "systemctl", "restart", unit)
+        state = unit_state(target, unit)
+    assert state.main_pid > 0, f"{unit} has no process to kill: {state}"
+    return state
+
+
+def kill(target: Target, unit: str) -> Unit:
+    """Kill a unit's main process and return the state before."""
+    before = running(target, unit)
+    as_root(target, unit, "kill", "-KILL", str(before.main_pid))
+    return before
+
+
+def has_new_process(target: Target, unit: str, before: Unit, seconds: float) -> None:
+    """Wait until systemd has started a killed unit's process again, ready or not."""
+    wait_for(
+        f"the killed {unit} is started again",
+        lambda: unit_state(target, unit),
+        lambda now: now.main_pid not in {0, before.main_pid},
+        seconds,
+    )
+
+
+def cut_power(state: Path, seconds: float) -> None:
+    """Kill a local host's PID 1, and with it every process of it, from outside."""
+    init, _ = (state / "init.id").read_text(encoding="ascii").split()
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    subprocess.run([*sudo, "kill", "-KILL", init], timeout=30, check=True)
+    wait_for(
+        "the host's supervisor has seen it die",
+        (state / "supervisor.pid").exists,
+        lambda there: not there,
+        seconds,
+        every=0.2,
+    )
+
+
+@pytest.mark.usefixtures("recovery")
+@pytest.mark.parametrize("unit", UNITS)
+def test_killed_service_comes_back(target: Target, patience: float, unit: str) -> None:
+    before = kill(target, unit)
+    comes_back(target, unit, before, 120 * patience)
+
+
+@pytest.mark.usefixtures("recovery")
+def test_killed_executor_is_replaced(target: Target, patience: float) -> None:
+    def executors() -> set[str]:
+        return set(as_root(target, "spark-worker", f"pgrep -f '{EXECUTOR}' || true").split())
+
+    before = wait_for("there is an executor", executors, bool, 60 * patience)
+    as_root(target, "spark-worker", "kill", "-KILL", *before)
+    wait_for("there is a new executor", executors, lambda now: bool(now - before), 60 * patience)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("recovery")
+@pytest.mark.parametrize("unit", UNITS)
+def test_restarted_service_comes_back(target: Target, patience: float, unit: str) -> None:
+    before = unit_states(target)
+    as_root(target, unit, "systemctl", "restart", unit, seconds=180 * patience)
+    now = all_active(target, 120 * patience)
+    restarted = {name for name in now if now[name].invocation != before[name].invocation}
+    assert restarted == {unit}
+
+
+@pytest.mark.usefixtures("recovery")
+def test_rebooted_host_comes_back(target: Target, patience: float) -> None:
+    host = target.host_of("kafka")
+    before = boot_id(target, host)
+    run(target, host, "sudo systemctl reboot || true")
+    wait_for(
+        f"{host} has booted again",
+        lambda: boot_id(target, host),
+        lambda now: now != before,
+        60 * patience,
+    )
+    all_active(target, 180 * patience)
+    assert answers(target, host) == "running"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("recovery")
+def test_host_without_power_comes_back_by_terraform_with_its_data(
+    target: Target, tables: Tables, patience: float
+) -> None:
+    host = target.host_of("kafka")
+    before = boot_id(target, host)
+    state = tables.parquet.parent.parent / "hosts" / host.removeprefix(f"{name_of(target)}-")
+    cut_power(state, 30 * patience)
+    terraform("apply", name_of(target), f"-var=arch={target.hosts[host]['host_arch']}")
+    wait_for(
+        f"{host} has booted again",
+        lambda: boot_id(target, host),
+        lambda now: now != before,
+        60 * patience,
+    )
+    all_active(target, 180 * patience)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("recovery")
+def test_minute_without_broker_and_two_kills_of_the_job_lose_nothing(
+    target: Target, patience: float
+) -> None:
+    as_root(target, "kafka", "systemctl kill --signal=KILL kafka && sudo systemctl stop kafka")
+    down_since = time.monotonic()
+    for _ in range(2):
+        has_new_process(target, "imdb-streaming", kill(target, "imdb-streaming"), 60 * patience)
+    time.sleep(max(0, 60 - (time.monotonic() - down_since)))
+    as_root(target, "kafka", "systemctl", "start", "kafka", seconds=120 * patience)
+    all_active(target, 180 * patience)

@@ -1,0 +1,97 @@
+"""A second deployment changes nothing; a changed setting restarts its service, once."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import pytest
+from hosts import Target
+
+from ..variables import HostVariables
+from ..waiting import wait_for
+from .deployment import run_playbook, starts_since, unit_states
+
+pytestmark = pytest.mark.deploy
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting to change, and the unit that it concerns."""
+
+    variable: str
+    value: str
+    unit: str
+
+
+CHANGES = [
+    pytest.param(Change("kafka_heap_size", "900m", "kafka"), id="kafka"),
+    pytest.param(
+        Change("zookeeper_heap_size", "250m", "zookeeper"), id="zookeeper", marks=pytest.mark.slow
+    ),
+    pytest.param(
+        Change("spark_master_memory_mb", "500", "spark-master"),
+        id="spark-master",
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(
+        Change("spark_worker_daemon_memory_mb", "500", "spark-worker"),
+        id="spark-worker",
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(
+        Change("streaming_trigger_interval", "19 seconds", "imdb-streaming"),
+        id="imdb-streaming",
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(
+        Change("producer_msgs_per_sec", "300", "imdb-producer"),
+        id="imdb-producer",
+        marks=pytest.mark.slow,
+    ),
+]
+
+
+def test_second_run_changes_and_restarts_nothing(target: Target) -> None:
+    before = unit_states(target)
+    again = run_playbook()
+    assert again.exit_code == 0, again.end
+    assert again.changed == dict.fromkeys(target.hosts, 0), again.changed_tasks
+    assert unit_states(target) == before
+
+
+def test_check_of_a_converged_host_reports_no_change(target: Target) -> None:
+    before = unit_states(target)
+    check = run_playbook("--check")
+    assert check.exit_code == 0, check.end
+    assert check.changed == dict.fromkeys(target.hosts, 0), check.changed_tasks
+    assert unit_states(target) == before
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changed_setting_restarts_just_its_service(
+    target: Target, variables: HostVariables, patience: float, change: Change
+) -> None:
+    before = str(variables[change.variable])
+    assert before != change.value, f"{change.variable} is {before} already: nothing would change"
+    restarts_just(target, change, change.value, patience)
+    # Going back is a change like any other.
+    restarts_just(target, change, before, patience)
+
+
+def restarts_just(target: Target, change: Change, value: str, patience: float) -> None:
+    """Deploy with a value and assert that one unit was started anew, once, and no other."""
+    before, since = unit_states(target), time.time()
+    deployed = run_playbook("-e", f"{change.variable}='{value}'")
+    assert deployed.exit_code == 0, deployed.end
+    after = wait_for(
+        "every unit is active",
+        lambda: unit_states(target),
+        lambda units: all(unit.active == "active" for unit in units.values()),
+        60 * patience,
+    )
+    restarted = {
+        unit for unit, state in after.items() if state.invocation != before[unit].invocation
+    }
+    assert restarted == {change.unit}, deployed.changed_tasks
+    assert starts_since(target, change.unit, since) == 1

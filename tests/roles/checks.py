@@ -1,0 +1,96 @@
+"""What the tests of several roles look at on a host."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from testinfra.host import Host
+
+from ..variables import HostVariables
+from ..waiting import wait_for
+
+
+def patience(variables: HostVariables) -> float:
+    """Return by how much every wait is longer: emulated hosts are slow."""
+    return 6 if variables["host_emulated"] else 1
+
+
+def listens(host: Host, address: str, port: int, seconds: float = 30) -> None:
+    """Wait until a port takes connections; tried on the host, by the address that others use."""
+    command = f"timeout 5 bash -c '</dev/tcp/{address}/{port}'"
+    wait_for(
+        f"{address}:{port} takes a connection",
+        lambda: host.run(command),
+        lambda answer: bool(answer.rc == 0),
+        seconds,
+    )
+
+
+def is_up(host: Host, unit: str) -> None:
+    """Assert that a unit is active and comes back with the host."""
+    service = host.service(unit)
+    assert service.is_running, f"{unit} is not active"
+    assert service.is_enabled, f"{unit} is not enabled: it would not come back after a reboot"
+
+
+def has_user(host: Host, name: str, number: int) -> None:
+    """Assert that a service's user is there with its number, group and no login."""
+    user = host.user(name)
+    assert (user.uid, user.gid, user.group) == (number, number, name)
+    assert user.shell in {"/usr/sbin/nologin", "/bin/false"}
+
+
+def runs_as(host: Host, unit: str, name: str) -> None:
+    """Assert that a unit's main process belongs to a user."""
+    pid = host.check_output("systemctl show --property=MainPID --value %s", unit)
+    assert host.check_output("ps -o user:32= -p %s", pid) == name
+
+
+def owns(host: Host, folder: str, name: str) -> None:
+    """Assert that a data folder belongs to its service and is closed to writes by others."""
+    with host.sudo():
+        file = host.file(folder)
+        assert file.is_directory
+        assert (file.user, file.group) == (name, name)
+        assert file.mode & 0o022 == 0, f"{folder} may be written by others: {file.mode:o}"
+
+
+def is_kept_from(host: Host, path: str, name: str) -> None:
+    """Assert that a service cannot change its own configuration."""
+    with host.sudo():
+        file = host.file(path)
+        assert file.exists, f"{path} is missing"
+        assert file.user == "root", f"{path} belongs to {file.user}"
+        assert not file.mode & 0o002, f"{path} may be written by everyone: {file.mode:o}"
+        assert file.group != name or not file.mode & 0o020, f"{path} may be written by {name}"
+
+
+def environment(host: Host, path: str) -> dict[str, str]:
+    """Return the variables of a unit's environment file."""
+    with host.sudo():
+        lines = host.file(path).content_string.splitlines()
+    pairs = (line.split("=", 1) for line in lines if line.strip() and not line.startswith("#"))
+    return {name: value.strip('"') for name, value in pairs}
+
+
+def properties(host: Host, path: str) -> dict[str, str]:
+    """Return the settings of a file of `name=value` lines."""
+    with host.sudo():
+        lines = host.file(path).content_string.splitlines()
+    pairs = (line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    return {name.strip(): value.strip() for name, value in pairs}
+
+
+def fetch(host: Host, url: str) -> str:
+    """Return what a web address answers, asked on the host (which has no curl)."""
+    script = (
+        "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=10).read().decode())"
+    )
+    return str(host.check_output(f"python3 -c '{script}' %s", url))
+
+
+def fetch_json(host: Host, url: str) -> dict[str, Any]:
+    """Return the JSON that a web address answers, asked on the host."""
+    answer: dict[str, Any] = json.loads(fetch(host, url))
+    return answer

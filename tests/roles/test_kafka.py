@@ -1,0 +1,85 @@
+"""The Kafka broker."""
+
+from __future__ import annotations
+
+import pytest
+from testinfra.host import Host
+
+from ..variables import HostVariables
+from .checks import has_user, is_kept_from, is_up, listens, owns, properties, runs_as
+
+testinfra_hosts = ["ansible://kafka"]
+pytestmark = [pytest.mark.verify, pytest.mark.unit("kafka")]
+
+COMMANDS = [
+    "kafka-topics.sh",
+    "kafka-configs.sh",
+    "kafka-console-consumer.sh",
+    "kafka-console-producer.sh",
+    "kafka-consumer-groups.sh",
+]
+
+
+def bootstrap(variables: HostVariables) -> str:
+    """Return the broker's address for hosts of the pipeline."""
+    return f"{variables['host_address']}:{variables['kafka_port']}"
+
+
+def test_unit_is_enabled_and_active(host: Host) -> None:
+    is_up(host, "kafka")
+
+
+@pytest.mark.parametrize("port", ["kafka_port", "kafka_external_port"])
+def test_listener_takes_connections(host: Host, variables: HostVariables, port: str) -> None:
+    listens(host, variables["host_address"], variables[port])
+
+
+def test_each_listener_advertises_its_own_address(host: Host, variables: HostVariables) -> None:
+    settings = properties(host, "/etc/kafka/server.properties")
+    assert sorted(settings["advertised.listeners"].split(",")) == [
+        f"PLAINTEXT://{variables['kafka_address']}:{variables['kafka_port']}",
+        f"PLAINTEXT_HOST://{variables['kafka_external_address']}:{variables['kafka_external_port']}",
+    ]
+
+
+def test_settings_are_the_inventorys(host: Host, variables: HostVariables) -> None:
+    settings = properties(host, "/etc/kafka/server.properties")
+    assert settings["broker.id"] == str(variables["kafka_broker_id"])
+    assert settings["log.dirs"] == variables["kafka_data_dir"]
+    assert settings["zookeeper.connect"] == variables["kafka_zookeeper_connect"]
+    replicas = str(variables["kafka_default_replication_factor"])
+    assert settings["default.replication.factor"] == replicas
+    assert settings["offsets.topic.replication.factor"] == replicas
+
+
+def test_heap_is_the_inventorys(host: Host, variables: HostVariables) -> None:
+    pid = host.check_output("systemctl show --property=MainPID --value kafka")
+    assert f"-Xmx{variables['kafka_heap_size']}" in host.process.get(pid=int(pid)).args
+
+
+def test_runs_as_its_own_user(host: Host, variables: HostVariables) -> None:
+    has_user(host, variables["kafka_user"], variables["kafka_uid"])
+    runs_as(host, "kafka", variables["kafka_user"])
+
+
+def test_data_folder_is_its_own(host: Host, variables: HostVariables) -> None:
+    owns(host, variables["kafka_data_dir"], variables["kafka_user"])
+
+
+def test_configuration_is_not_its_own(host: Host, variables: HostVariables) -> None:
+    is_kept_from(host, "/etc/kafka", variables["kafka_user"])
+    is_kept_from(host, "/etc/kafka/server.properties", variables["kafka_user"])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_is_on_the_path_and_runs(host: Host, command: str) -> None:
+    shown = host.run("timeout 60 %s --version", command)
+    assert shown.rc == 0, shown
+    assert shown.stdout.startswith("3.") or shown.stdout.startswith("4."), shown
+
+
+def test_broker_answers_a_topic_listing(host: Host, variables: HostVariables) -> None:
+    listing = host.check_output(
+        "timeout 60 kafka-topics.sh --bootstrap-server %s --list", bootstrap(variables)
+    )
+    assert variables["kafka_topic_name"] in listing.split()

@@ -1,0 +1,52 @@
+"""The topic."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from testinfra.host import Host
+
+from ..variables import HostVariables
+
+testinfra_hosts = ["ansible://kafka"]
+pytestmark = [pytest.mark.verify, pytest.mark.unit("kafka")]
+
+
+@pytest.fixture(scope="module")
+def description(host: Host, variables: HostVariables) -> str:
+    """What the broker says of the topic."""
+    answer: str = host.check_output(
+        "timeout 60 kafka-topics.sh --bootstrap-server %s --describe --topic %s",
+        f"{variables['host_address']}:{variables['kafka_port']}",
+        variables["kafka_topic_name"],
+    )
+    return answer
+
+
+def test_partitions_are_the_inventorys(description: str, variables: HostVariables) -> None:
+    match = re.search(r"PartitionCount: (\d+)", description)
+    assert match, description
+    assert int(match[1]) == variables["kafka_topic_partitions"]
+
+
+def test_replication_is_the_inventorys(description: str, variables: HostVariables) -> None:
+    match = re.search(r"ReplicationFactor: (\d+)", description)
+    assert match, description
+    assert int(match[1]) == variables["kafka_topic_replication_factor"]
+
+
+def test_every_replica_is_in_sync(description: str) -> None:
+    partitions = re.findall(r"Leader: (\S+)\s+Replicas: (\S+)\s+Isr: (\S+)", description)
+    assert partitions, description
+    for leader, replicas, in_sync in partitions:
+        assert leader in in_sync.split(","), description
+        assert sorted(replicas.split(",")) == sorted(in_sync.split(",")), description
+
+
+def test_settings_are_the_inventorys(description: str, variables: HostVariables) -> None:
+    match = re.search(r"Configs: (\S*)", description)
+    assert match, description
+    settings = dict(pair.split("=", 1) for pair in match[1].split(",") if pair)
+    wanted = {name: str(value) for name, value in variables["kafka_topic_config"].items()}
+    assert settings.items() >= wanted.items()

@@ -1,0 +1,43 @@
+"""Releases under /opt: versioned folders, and a link to the current one."""
+
+from __future__ import annotations
+
+import pytest
+from testinfra.host import Host
+
+from ..variables import HostVariables
+
+testinfra_hosts = ["ansible://all"]
+pytestmark = pytest.mark.verify
+
+# Which release the hosts of a group have, and the variable that names its version.
+RELEASES = {
+    "zookeeper": ("zookeeper", "zookeeper_version"),
+    "kafka": ("kafka", "kafka_version"),
+    "spark_master": ("spark", "spark_version"),
+    "spark_worker": ("spark", "spark_version"),
+    "streaming": ("imdb-streaming", "streaming_version"),
+    "producer": ("imdb-producer", "producer_version"),
+}
+
+
+@pytest.mark.parametrize("group", RELEASES)
+def test_current_is_the_version_asked_for(host: Host, variables: HostVariables, group: str) -> None:
+    name, version = RELEASES[group]
+    if group in variables["group_names"]:
+        link = host.file(f"/opt/{name}/current")
+        assert link.is_symlink
+        assert link.linked_to == f"/opt/{name}/{variables[version]}"
+
+
+@pytest.mark.parametrize("group", RELEASES)
+def test_release_is_whole_and_belongs_to_root(
+    host: Host, variables: HostVariables, group: str
+) -> None:
+    name, version = RELEASES[group]
+    if group in variables["group_names"]:
+        folder = f"/opt/{name}/{variables[version]}"
+        assert host.file(f"{folder}/.sha256").size > 0, "unpacking has not ended"
+        assert host.check_output("find %s ! -user root -print -quit", folder) == ""
+        assert host.check_output("find %s -perm /022 ! -type l -print -quit", folder) == ""
+        assert host.check_output("find %s -name '*.partial' -print -quit", f"/opt/{name}") == ""

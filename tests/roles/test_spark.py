@@ -1,0 +1,40 @@
+"""Spark's release, user and configuration, which master, worker and job share."""
+
+from __future__ import annotations
+
+import pytest
+from testinfra.host import Host
+
+from ..variables import HostVariables
+from .checks import has_user, is_kept_from
+
+testinfra_hosts = ["ansible://spark_master", "ansible://spark_worker", "ansible://streaming"]
+pytestmark = pytest.mark.verify
+
+
+def test_user_has_the_same_number_on_every_host(host: Host, variables: HostVariables) -> None:
+    has_user(host, variables["spark_user"], variables["spark_uid"])
+
+
+def test_configuration_is_not_its_own(host: Host, variables: HostVariables) -> None:
+    is_kept_from(host, "/etc/spark", variables["spark_user"])
+    is_kept_from(host, "/etc/spark/spark-defaults.conf", variables["spark_user"])
+
+
+def test_submit_is_on_the_path_and_of_the_version(host: Host, variables: HostVariables) -> None:
+    shown = host.run("timeout 60 spark-submit --version")
+    assert shown.rc == 0, shown
+    assert f"version {variables['spark_version']}" in shown.stdout + shown.stderr
+
+
+def test_connector_is_on_the_host(host: Host, variables: HostVariables) -> None:
+    pattern = f"spark-sql-kafka-*-{variables['spark_version']}.jar"
+    assert host.check_output("find /opt/spark/current/connector/ -name %s", pattern)
+
+
+def test_output_folders_belong_to_it(host: Host, variables: HostVariables) -> None:
+    if "streaming" in variables["group_names"]:
+        for name in ("streaming_output_path", "streaming_output_path_csv"):
+            folder = host.file(variables[name])
+            assert folder.user == variables["spark_user"]
+            assert folder.mode & 0o005 == 0o005, f"{folder.path} is closed to readers"

@@ -1,0 +1,79 @@
+"""The Spark master."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from ..variables import HostVariables
+from ..waiting import wait_for
+from .checks import fetch_json, is_up, listens, owns, patience, runs_as
+
+testinfra_hosts = ["ansible://spark_master"]
+pytestmark = [pytest.mark.verify, pytest.mark.unit("spark-master")]
+
+
+def state(host: Host, variables: HostVariables) -> dict[str, Any]:
+    """Return what the master says of itself, its workers and applications."""
+    address, port = variables["host_address"], variables["spark_master_webui_port"]
+    return fetch_json(host, f"http://{address}:{port}/json/")
+
+
+def test_unit_is_enabled_and_active(host: Host) -> None:
+    is_up(host, "spark-master")
+
+
+@pytest.mark.parametrize("port", ["spark_master_port", "spark_master_webui_port"])
+def test_port_takes_connections(host: Host, variables: HostVariables, port: str) -> None:
+    listens(host, variables["host_address"], variables[port])
+
+
+def test_runs_as_sparks_user(host: Host, variables: HostVariables) -> None:
+    runs_as(host, "spark-master", variables["spark_master_user"])
+
+
+def test_recovery_folder_is_its_own(host: Host, variables: HostVariables) -> None:
+    owns(host, variables["spark_master_recovery_dir"], variables["spark_master_user"])
+
+
+def test_heap_is_the_inventorys(host: Host, variables: HostVariables) -> None:
+    pid = host.check_output("systemctl show --property=MainPID --value spark-master")
+    assert f"-Xmx{variables['spark_master_memory_mb']}m" in host.process.get(pid=int(pid)).args
+
+
+def test_every_worker_is_registered(host: Host, variables: HostVariables) -> None:
+    def alive(answer: dict[str, Any]) -> list[tuple[str, int, int]]:
+        return sorted(
+            (worker["host"], worker["cores"], worker["memory"])
+            for worker in answer["workers"]
+            if worker["state"] == "ALIVE"
+        )
+
+    wanted = sorted(
+        (
+            variables["hostvars"][name]["host_address"],
+            variables["spark_worker_cores"],
+            variables["spark_worker_memory_mb"],
+        )
+        for name in variables["groups"]["spark_worker"]
+    )
+    wait_for(
+        f"the workers {wanted} are registered",
+        lambda: state(host, variables),
+        lambda answer: alive(answer) == wanted,
+        30 * patience(variables),
+    )
+
+
+def test_streaming_job_is_registered(host: Host, variables: HostVariables) -> None:
+    answer = wait_for(
+        "the streaming job is registered and has cores",
+        lambda: state(host, variables),
+        lambda answer: any(app["cores"] > 0 for app in answer["activeapps"]),
+        60 * patience(variables),
+    )
+    assert [app["name"] for app in answer["activeapps"]] == ["imdb-streaming"]
+    assert answer["activeapps"][0]["state"] == "RUNNING"
+    assert answer["activeapps"][0]["cores"] <= variables["streaming_cores_max"]

@@ -1,0 +1,63 @@
+"""The streaming job."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from testinfra.host import Host
+
+from ..variables import HostVariables
+from .checks import environment, is_kept_from, is_up, listens, patience, runs_as
+
+testinfra_hosts = ["ansible://streaming"]
+pytestmark = [pytest.mark.verify, pytest.mark.unit("imdb-streaming")]
+
+ENVIRONMENT = "/etc/imdb-streaming/streaming.env"
+
+# The job's environment, and the variables that it follows from.
+SETTINGS = {
+    "KAFKA_BOOTSTRAP_SERVERS": "streaming_bootstrap_servers",
+    "KAFKA_TOPIC": "streaming_topic",
+    "GLOBAL_MEAN_RATING": "streaming_global_mean_rating",
+    "MIN_VOTES_PRIOR": "streaming_min_votes_prior",
+    "OUTPUT_PATH": "streaming_output_path",
+    "OUTPUT_PATH_CSV": "streaming_output_path_csv",
+    "RUN_ID": "streaming_run_id",
+    "TRIGGER_INTERVAL": "streaming_trigger_interval",
+    "SHUFFLE_PARTITIONS": "streaming_shuffle_partitions",
+    "SPARK_MASTER": "streaming_master",
+}
+
+
+def test_unit_is_enabled_and_active(host: Host) -> None:
+    is_up(host, "imdb-streaming")
+
+
+def test_web_ui_takes_connections(host: Host, variables: HostVariables) -> None:
+    listens(
+        host,
+        variables["host_address"],
+        variables["streaming_webui_port"],
+        seconds=60 * patience(variables),
+    )
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_setting_is_the_inventorys(host: Host, variables: HostVariables, name: str) -> None:
+    assert environment(host, ENVIRONMENT)[name] == str(variables[SETTINGS[name]])
+
+
+def test_runs_as_sparks_user(host: Host, variables: HostVariables) -> None:
+    runs_as(host, "imdb-streaming", variables["streaming_user"])
+
+
+def test_configuration_is_not_its_own(host: Host, variables: HostVariables) -> None:
+    is_kept_from(host, "/etc/imdb-streaming", variables["streaming_user"])
+    is_kept_from(host, ENVIRONMENT, variables["streaming_user"])
+
+
+def test_says_how_far_it_is_to_everyone(host: Host, variables: HostVariables) -> None:
+    status = json.loads(host.file("/run/imdb-streaming/status.json").content_string)
+    assert status["run_id"] == variables["streaming_run_id"]
+    assert set(status["queries"]) == {"silver_movies", "genre_counts"}

@@ -1,0 +1,77 @@
+"""The variables of a deployment, as Ansible gives them to its roles."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.splitter import parse_kv
+from ansible.template import Templar, trust_as_template
+from ansible.vars.hostvars import HostVars
+from ansible.vars.manager import VariableManager
+from hosts import ROOT
+
+
+class HostVariables:
+    """One host's variables. Each is rendered when it is asked for: some need facts."""
+
+    def __init__(self, loader: DataLoader, values: dict[str, Any]) -> None:
+        """Keep the values as the files have them."""
+        self._values = values
+        self._templar = Templar(loader, values)
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a variable's value.
+
+        Raises:
+            KeyError: Neither the inventory nor a role's defaults name it.
+        """
+        return self._templar.template(self._values[name])
+
+
+class Variables:
+    """Roles' defaults, under the inventories' variables, under those given for this run."""
+
+    def __init__(self, inventories: Sequence[str]) -> None:
+        """Read the inventories and the defaults of every role."""
+        self._loader = DataLoader()
+        self._inventory = InventoryManager(loader=self._loader, sources=list(inventories))
+        self._manager = VariableManager(loader=self._loader, inventory=self._inventory)
+        # The manager takes note of it: `hostvars` in a template needs it.
+        HostVars(inventory=self._inventory, variable_manager=self._manager, loader=self._loader)
+        self._defaults: dict[str, Any] = {}
+        for path in sorted((ROOT / "roles").glob("*/defaults/main.yml")):
+            self._defaults |= self._loader.load_from_file(str(path)) or {}
+
+    def of(self, host: str) -> HostVariables:
+        """Return the variables of a host of the inventory.
+
+        Raises:
+            KeyError: The inventory has no such host.
+        """
+        known = self._inventory.get_host(host)
+        if known is None:
+            raise KeyError(f"host {host!r} is not in the inventory")
+        values = self._defaults | self._manager.get_vars(host=known) | extra_variables()
+        return HostVariables(self._loader, values)
+
+
+def deploy_arguments() -> list[str]:
+    """Return what the pipeline was deployed with, beside the inventory (DEPLOY_ARGS)."""
+    return shlex.split(os.environ.get("DEPLOY_ARGS", ""))
+
+
+def extra_variables() -> dict[str, Any]:
+    """Return the variables that DEPLOY_ARGS sets by `-e name=value`."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("-e", "--extra-vars", action="append", default=[])
+    given, _ = parser.parse_known_args(deploy_arguments())
+    values: dict[str, Any] = {}
+    for text in given.extra_vars:
+        values |= {name: trust_as_template(value) for name, value in parse_kv(text).items()}
+    return values

@@ -132,8 +132,8 @@ def spark_settings(config: Config) -> dict[str, str]:
         "spark.executor.extraClassPath": config.spark_connector_path,
         # Becomes part of a checkpoint with its first batch: the state is cut into so many.
         "spark.sql.shuffle.partitions": str(config.shuffle_partitions),
-        # Adaptive execution merges shuffle partitions, which the state store cannot follow;
-        # Spark turns it off for such queries with a warning.
+        # Adaptive execution merges shuffle partitions, which the state store cannot follow: Spark
+        # turns it off for both queries anyway, and a batch's own small queries gain nothing.
         "spark.sql.adaptive.enabled": "false",
         # State on disk with a small cache, so that it may outgrow the heap; a batch uploads
         # what it changed instead of a whole snapshot.

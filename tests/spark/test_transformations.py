@@ -52,7 +52,8 @@ def parse_one(
     spark: SparkSession, value: bytes | None, headers: list[Header] | None = None
 ) -> dict[str, Any]:
     source_df = local(spark, [message(value, 7, headers, partition=2)], KAFKA_SCHEMA)
-    return parse_events(source_df).collect()[0].asDict()
+    parsed: dict[str, Any] = parse_events(source_df).collect()[0].asDict()
+    return parsed
 
 
 def test_valid_message_becomes_a_movie(spark: SparkSession, movie: dict[str, Any]) -> None:

@@ -150,6 +150,17 @@ def test_stopping_waits_for_a_silent_broker_only_so_long(
     assert "7 records unacknowledged" in caplog.text
 
 
+def test_giving_up_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(send, "STOP_SECONDS", 0.05)
+    client = FakeClient(silent=True)
+    run = Run(client, 600)
+    client.on_flush = run.stop.request
+    assert not run()
+    assert caplog.text.count("unacknowledged") == 1
+
+
 def test_progress_is_reported_while_waiting_for_the_next_turn() -> None:
     run = Run(FakeClient(), 2, rate=1.5)
     assert run()

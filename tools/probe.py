@@ -52,7 +52,7 @@ def topic(settings: dict[str, str]) -> dict[str, Any]:
 
         consumer = KafkaConsumer(
             bootstrap_servers=settings["KAFKA_BOOTSTRAP_SERVERS"].split(","),
-            api_version_auto_timeout_ms=5000,
+            bootstrap_timeout_ms=5000,
             request_timeout_ms=5000,
         )
         try:

@@ -158,9 +158,9 @@ def render_places(state: dict[str, Any], target: Target) -> Iterator[str]:
     """Yield where the tables, web UIs and logs are."""
     if state["tables"]:
         yield f"Tables     {state['tables']['OUTPUT_PATH']}, {state['tables']['OUTPUT_PATH_CSV']}"
-    link = ROOT / "data" / target.name.replace("local", "output", 1)
-    if target.name.startswith("local") and link.is_symlink():
-        yield f"           here: {link.relative_to(ROOT)}/{{parquet,csv}}"
+        link = ROOT / "data" / target.name.replace("local", "output", 1)
+        if target.name.startswith("local") and link.is_symlink():
+            yield f"           here: {link.relative_to(ROOT)}/{{parquet,csv}}"
     for title, url in state["urls"].items():
         yield f"Web UI     {title}: {url}"
     config = target.ssh_config.relative_to(ROOT)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import sample_data
+
+from imdb_producer.download import open_lines
+from imdb_producer.prepare import Counts, read_movies, read_ratings
 
 from .expected import Expected, expected_genre_counts, expected_tables
 
@@ -80,3 +85,17 @@ def test_limit_takes_the_first_of_the_dump(tmp_path: Path) -> None:
     expected = compute(tmp_path, limit=1)
     assert expected.silver["tconst"].tolist() == ["tt0000003"]
     assert expected_genre_counts(expected.silver)["movie_count"].tolist() == [1, 1]
+
+
+def test_it_agrees_with_the_producer_on_the_sample_row_by_row(tmp_path: Path) -> None:
+    sample_data.generate(tmp_path, titles=5000, seed=2)
+    basics, ratings = tmp_path / sample_data.BASICS_FILE, tmp_path / sample_data.RATINGS_FILE
+    with open_lines(ratings) as lines:
+        rated = read_ratings(lines, 1000, Counts())
+    with open_lines(basics) as lines:
+        actual_df = pd.DataFrame(map(asdict, read_movies(lines, rated, Counts())))
+    actual_df["runtimeMinutes"] = actual_df["runtimeMinutes"].astype("Int64")
+
+    expected_df = expected_tables(basics, ratings).silver.drop(columns="weighted_score")
+    actual_df = actual_df.sort_values("tconst", ignore_index=True)
+    pd.testing.assert_frame_equal(actual_df, expected_df, check_exact=True)

@@ -78,7 +78,7 @@ SET_OPERATION = 0
 SOCKET_TIMEOUT_SECONDS = 10
 PAUSE_SECONDS = 0.3
 # Answers that pass with time: no leader yet, not available, a request that timed out.
-PASSING = {5, 7, 8, 14, 15, NOT_CONTROLLER}
+SOON = {5, 7, 8, 14, 15, NOT_CONTROLLER}
 ERRORS = {
     17: "the name is not allowed",
     19: "too few in-sync replicas",
@@ -96,7 +96,7 @@ class KafkaError(Exception):
     """The broker refused a request; the text says which and why."""
 
 
-class Passing(Exception):
+class NotReadyError(Exception):
     """The broker cannot answer now but may soon."""
 
 
@@ -270,7 +270,7 @@ class Cluster:
             brokers[node] = (host, port)
         controller = reader.number("i")
         if controller not in brokers:
-            raise Passing("the brokers have no controller yet")
+            raise NotReadyError("the brokers have no controller yet")
         partitions: dict[int, dict[str, Any]] | None = None
         for _ in range(reader.number("i")):
             code, name, _internal = reader.number("h"), reader.text(), reader.number("b")
@@ -302,12 +302,12 @@ class Cluster:
 
 
 def check(code: int, message: str | None, doing: str) -> None:
-    """Raise for an error code of an answer: Passing if it may pass, else KafkaError."""
+    """Raise for an error code of an answer: NotReadyError if it may pass, else KafkaError."""
     if code == NONE:
         return
     said = message or ERRORS.get(code, "see the list of error codes in Kafka's protocol guide")
-    if code in PASSING:
-        raise Passing(f"{doing}: {said} (error {code})")
+    if code in SOON:
+        raise NotReadyError(f"{doing}: {said} (error {code})")
     raise KafkaError(f"{doing} was refused: {said} (error {code})")
 
 
@@ -316,7 +316,7 @@ def patiently(action: Callable[[], Any], deadline: float) -> Any:
     while True:
         try:
             return action()
-        except (OSError, Passing) as error:
+        except (OSError, NotReadyError) as error:
             if time.monotonic() >= deadline:
                 raise TimeoutError(str(error)) from error
             time.sleep(PAUSE_SECONDS)
@@ -328,14 +328,14 @@ def find_impossible(
     """Why Kafka cannot bring the topic to what is wanted, and what to do; None if it can."""
     if len(partitions) > wanted:
         return (
-            f"Topic {name} has {len(partitions)} partitions, {wanted} are asked for. Kafka cannot take "
-            f"partitions away. Ask for {len(partitions)}, or make a topic of another name."
+            f"Topic {name} has {len(partitions)} partitions, {wanted} are asked for. Kafka cannot "
+            f"take partitions away. Ask for {len(partitions)}, or make a topic of another name."
         )
     other = sorted({len(row["replicas"]) for row in partitions.values()} - {replicas})
     if other:
         return (
-            f"Topic {name} has replication factor {', '.join(map(str, other))}, {replicas} is asked "
-            f"for. It is changed by moving replicas (kafka-reassign-partitions.sh), not here. Ask "
+            f"Topic {name} has replication factor {', '.join(map(str, other))}, {replicas} is "
+            f"asked for. It is changed by moving replicas (kafka-reassign-partitions.sh), not here. Ask "
             f"for what it has, or move the replicas first."
         )
     return None
@@ -374,7 +374,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if steps:
         partitions = patiently(lambda: settled(cluster, name, wanted), time.monotonic() + timeout)
     rows = [
-        f"partition {index}: leader {row['leader']}, replicas {row['replicas']}, in sync {row['isr']}"
+        f"partition {index}: leader {row['leader']}, replicas {row['replicas']}, "
+        f"in sync {row['isr']}"
         for index, row in (partitions or {}).items()
     ]
     msg = f"Topic {name}" + (f" was {done}" if done else "") + "; " + "; ".join(rows) + "."
@@ -382,10 +383,10 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 
 def settled(cluster: Cluster, name: str, wanted: int) -> dict[int, dict[str, Any]]:
-    """The topic's partitions once all have a leader. Raises Passing until then."""
+    """The topic's partitions once all have a leader. Raises NotReadyError until then."""
     partitions = cluster.describe(name) or {}
     if len(partitions) < wanted or any(row["leader"] < 0 for row in partitions.values()):
-        raise Passing(f"{len(partitions)} of {wanted} partitions of {name} are there")
+        raise NotReadyError(f"{len(partitions)} of {wanted} partitions of {name} are there")
     return partitions
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
+import os
 import re
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from .deployment import PlaybookRun, run_playbook, unit_states
 pytestmark = pytest.mark.deploy
 
 SECONDS = 180
+# A release that is not as locked is fetched anew, to tell a bad cache from a bad lock.
+FETCH_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,46 @@ def test_unreachable_host_is_named(target: Target, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def tool(tmp_path: Path) -> Path:
-    """The program that fetches archives, in a checkout of its own whose lock may be spoiled."""
+def cache(tmp_path: Path) -> Path:
+    """A cache of archives that may be spoiled; big files are links to the real ones."""
+    root = Path(os.environ.get("IMDB_PIPELINE_CACHE") or Path.home() / ".cache" / "imdb-pipeline")
+    folder = tmp_path / "cache" / "artifacts"
+    folder.mkdir(parents=True)
+    for path in (root / "artifacts").iterdir():
+        if path.is_file():
+            (folder / path.name).symlink_to(path)
+    shutil.copytree(root / "artifacts" / "files", folder / "files")
+    return folder
+
+
+def test_truncated_archive_is_refused(target: Target, cache: Path) -> None:
+    archive = next(cache.glob("zookeeper-*.tar"))
+    content = archive.read_bytes()
+    archive.unlink()
+    archive.write_bytes(content[: len(content) // 2])
+    run = run_playbook(
+        environment={"IMDB_PIPELINE_CACHE": str(cache.parent)}, seconds=FETCH_SECONDS
+    )
+    found = hashlib.sha256(content[: len(content) // 2]).hexdigest()
+    wanted = hashlib.sha256(content).hexdigest()
+    refuses(run, target, archive.name, f"expected sha256 {wanted}", f"found {found}", "Delete")
+
+
+def test_changed_digit_in_the_lock_is_refused(target: Target, cache: Path, tmp_path: Path) -> None:
+    # The program that fetches, in a checkout of its own: the real lock is not touched.
     shutil.copytree(ROOT / "artifacts", tmp_path / "artifacts")
-    for folder in ("roles", "producer", "spark"):
-        (tmp_path / folder).symlink_to(ROOT / folder)
-    return tmp_path / "artifacts" / "artifacts.py"
+    for name in ("roles", "producer", "spark", "requirements.txt"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    lock = tmp_path / "artifacts" / "artifacts.lock"
+    text = lock.read_text(encoding="utf-8")
+    line = re.search(r"^([0-9a-f]{64})  (zookeeper-\S+/zookeeper-\S+)$", text, re.MULTILINE)
+    assert line, "the lock does not list ZooKeeper"
+    wrong = line[1][:-1] + ("0" if line[1][-1] != "0" else "1")
+    lock.write_text(text.replace(line[1], wrong), encoding="utf-8")
+    run = run_playbook(
+        "-e",
+        f"release_tool={tmp_path / 'artifacts' / 'artifacts.py'}",
+        environment={"IMDB_PIPELINE_CACHE": str(cache.parent)},
+        seconds=FETCH_SECONDS,
+    )
+    refuses(run, target, line[2], wrong, line[1], "Nothing of it is used", "refresh the lock")

@@ -1,0 +1,212 @@
+"""The releases: where the files of each come from and how they lie on a host."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from . import archives, sources
+from .errors import ArtifactError
+
+REPOSITORY = Path(__file__).parents[2]
+
+_PURE = (
+    "--only-binary=:all:",
+    "--platform=any",
+    "--implementation=py",
+    "--abi=none",
+    "--python-version=3.11",
+)
+_WHEEL = re.compile(r"([^-]+)-([^-]+)-(?:py2\.)?py3-none-any\.whl")
+_PINNED = re.compile(r"^([A-Za-z0-9._-]+==[^\s;]+)", re.MULTILINE)
+
+
+class Release(Protocol):
+    """What the cache needs to know of a release."""
+
+    @property
+    def name(self) -> str:
+        """Name in the lock and on the hosts."""
+        ...
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the archive also depends on sources in this repository."""
+        ...
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether anything of it comes from outside, and so stands in the lock."""
+        ...
+
+    def fetch(self, version: str, folder: Path, expected: dict[str, str], offline: bool) -> None:
+        """Fetch the files into a folder; `expected` is empty when a lock is being made."""
+        ...
+
+    def lay_out(self, version: str, files: Path, folder: Path) -> None:
+        """Put verified files into a folder as they will lie on a host."""
+        ...
+
+
+@dataclass(frozen=True)
+class MavenRelease:
+    """Jars, all in libs/."""
+
+    name: str
+    is_own = False
+    is_locked = True
+
+    def fetch(self, version: str, folder: Path, expected: dict[str, str], offline: bool) -> None:
+        del expected
+        pom = REPOSITORY / f"artifacts/maven/{self.name}.xml"
+        sources.fetch_jars(pom, version, folder / "libs", offline=offline)
+
+    def lay_out(self, version: str, files: Path, folder: Path) -> None:
+        del version
+        (files / "libs").rename(folder / "libs")
+
+
+@dataclass(frozen=True)
+class SparkRelease:
+    """Spark's distribution, from the pyspark sdist, and its Kafka connector."""
+
+    name: str = "spark"
+    is_own = False
+    is_locked = True
+
+    def fetch(self, version: str, folder: Path, expected: dict[str, str], offline: bool) -> None:
+        # The sdist is all Python and jars, ready to run. pip insists on asking its setup.py for
+        # metadata, after the hash is verified; the setuptools for that comes from requirements.txt,
+        # not from a download of its own.
+        sources.fetch_packages(
+            {f"pyspark=={version}": expected.get(f"pyspark-{version}.tar.gz")},
+            folder,
+            offline=offline,
+            options=("--no-deps", "--no-binary=pyspark", "--no-build-isolation"),
+        )
+        pom = REPOSITORY / "artifacts/maven/spark-connector.xml"
+        sources.fetch_jars(pom, version, folder / "connector", offline=offline)
+
+    def lay_out(self, version: str, files: Path, folder: Path) -> None:
+        layout = {
+            "deps/jars/": "jars/",
+            "deps/bin/": "bin/",
+            "deps/sbin/": "sbin/",
+            "deps/licenses/": "licenses/",
+            "lib/py4j-": "python/lib/py4j-",
+            "pyspark/": "python/pyspark/",
+        }
+        archives.unpack_sdist(files / f"pyspark-{version}.tar.gz", folder, layout)
+        (files / "connector").rename(folder / "connector")
+        for script in [*folder.glob("bin/*"), *folder.glob("sbin/*")]:
+            if script.suffix == ".cmd":
+                script.unlink()
+            else:
+                script.chmod(0o755)
+
+
+@dataclass(frozen=True)
+class OwnRelease:
+    """A program of this repository with the pure-Python wheels that it needs, all in lib/."""
+
+    name: str
+    package: Path
+    requirements: Path | None = None
+    is_own = True
+
+    @property
+    def is_locked(self) -> bool:
+        return self.requirements is not None
+
+    def fetch(self, version: str, folder: Path, expected: dict[str, str], offline: bool) -> None:
+        self._check_version(version)
+        if self.requirements is None:
+            return
+        if expected:
+            sources.fetch_packages(
+                {_pin(wheel): sha256 for wheel, sha256 in expected.items()},
+                folder,
+                offline=offline,
+                options=[*_PURE, "--no-deps"],
+            )
+        else:
+            lines = self.requirements.read_text().splitlines()
+            sources.fetch_packages(
+                dict.fromkeys(line for line in lines if line and not line.startswith("#")),
+                folder,
+                offline=offline,
+                options=_PURE,
+                # What runs on the hosts is what the operator's tests ran with.
+                constraints=_PINNED.findall((REPOSITORY / "requirements.txt").read_text()),
+            )
+
+    def lay_out(self, version: str, files: Path, folder: Path) -> None:
+        self._check_version(version)
+        for wheel in sorted(files.glob("*.whl")):
+            archives.unpack_wheel(wheel, folder / "lib")
+        archives.copy_package(self.package, folder / "lib")
+
+    def _check_version(self, version: str) -> None:
+        init = self.package / "__init__.py"
+        match = re.search(r'^__version__ = "([^"]+)"$', init.read_text(), re.MULTILINE)
+        found = match[1] if match else "none"
+        if found != version:
+            raise ArtifactError(
+                f"{self.name} {version} is wanted, but __version__ in {init} is {found}. "
+                "Make the two equal: the version stands there and in the role's defaults."
+            )
+
+
+def _pin(wheel: str) -> str:
+    match = _WHEEL.fullmatch(wheel)
+    if not match:
+        raise ArtifactError(
+            f"{wheel} stands in the lock, but is no wheel of pure Python for every machine. "
+            "Remove its line."
+        )
+    return f"{match[1]}=={match[2]}"
+
+
+RELEASES: dict[str, Release] = {
+    release.name: release
+    for release in (
+        MavenRelease("zookeeper"),
+        MavenRelease("kafka"),
+        SparkRelease(),
+        OwnRelease(
+            "imdb-producer",
+            REPOSITORY / "producer/imdb_producer",
+            REPOSITORY / "artifacts/imdb-producer.txt",
+        ),
+        OwnRelease("imdb-streaming", REPOSITORY / "spark/imdb_streaming"),
+    )
+}
+
+# Where the version of each stands: role, which is also the variable's prefix.
+_ROLES = {
+    "zookeeper": "zookeeper",
+    "kafka": "kafka",
+    "spark": "spark",
+    "imdb-producer": "producer",
+    "imdb-streaming": "streaming",
+}
+
+
+def default_versions() -> dict[str, str]:
+    """Return the version of each release, as in the roles' defaults.
+
+    Raises ArtifactError if one is not written there as `<role>_version: "1.2.3"`.
+    """
+    return {name: _default_version(role) for name, role in _ROLES.items()}
+
+
+def _default_version(role: str) -> str:
+    defaults = REPOSITORY / f"roles/{role}/defaults/main.yml"
+    text = defaults.read_text(encoding="utf-8") if defaults.exists() else ""
+    match = re.search(rf'^{role}_version: *["\']?([\w.-]+)["\']? *$', text, re.MULTILINE)
+    if not match:
+        raise ArtifactError(
+            f'{defaults} must hold a line `{role}_version: "1.2.3"`. Write it there, or name what '
+            "to fetch: artifacts/artifacts.py fetch NAME=VERSION"
+        )
+    return match[1]

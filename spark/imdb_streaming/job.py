@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from py4j.protocol import Py4JNetworkError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
@@ -40,13 +41,15 @@ log = logging.getLogger("imdb_streaming")
 
 
 class QueryDiedError(Exception):
-    """A query ended without being asked to. The text says which, its last progress and why."""
+    """A query ended without being asked to, which the log has told: which, and why."""
 
 
 def main(environ: Mapping[str, str] | None = None) -> int:
     """Run until SIGTERM. Returns the exit code."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
-    logging.getLogger("py4j").setLevel(logging.ERROR)
+    # It logs what it raises.
+    for logger in ("py4j", "py4j.java_gateway", "py4j.clientserver"):
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
     os.umask(0o022)
     stopping = threading.Event()
     _listen_for_stop(stopping)
@@ -67,7 +70,7 @@ def main(environ: Mapping[str, str] | None = None) -> int:
         log.error("%s", error)
         return FAILED
     except QueryDiedError:
-        return FAILED
+        return DONE if stopping.is_set() else FAILED
     except Exception:
         if not stopping.is_set():
             log.exception("The job failed.")
@@ -87,6 +90,8 @@ def run(config: Config, stopping: threading.Event) -> None:
     spark = connect(config, stopping)
     load = None
     try:
+        if stopping.is_set():
+            return
         source = read_messages(spark, config)
 
         events = parse_events(source)
@@ -95,6 +100,9 @@ def run(config: Config, stopping: threading.Event) -> None:
 
         load = Load.start(config, spark, silver, genres)
         load.watch(stopping)
+    except (Py4JNetworkError, ConnectionError) as error:
+        log.error("Spark's JVM is gone; was it killed, or out of memory? (%s)", error)
+        raise QueryDiedError("Spark's JVM is gone.") from error
     except QueryDiedError as error:
         # Said before anything is stopped: stopping may take its time, or the process end in it.
         log.error("%s", error)

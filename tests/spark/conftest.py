@@ -130,7 +130,7 @@ def prepared(config: "Config") -> "Config":
     return config
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def movie() -> dict[str, Any]:
     """A valid movie, as the producer sends it."""
     return {

@@ -86,7 +86,7 @@ def run_job(spark: SparkSession, prepared: Config, topic: Path) -> Callable[[], 
         )
         try:
             for query in load.queries.values():
-                assert query.awaitTermination(60)
+                assert query.awaitTermination(240)
         finally:
             load.stop()
         return load

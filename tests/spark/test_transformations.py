@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -30,6 +30,89 @@ NOON = datetime(2026, 1, 1, 12)
 Header = tuple[str, bytes | None]
 
 
+NOT_JSON = "the message is not one JSON object"
+
+#: Changes to a valid movie that leave it valid.
+WITHIN: list[dict[str, Any]] = [
+    {"runtimeMinutes": None},
+    {"runtimeMinutes": 0},
+    {"genres": []},
+    {"averageRating": 10},
+    {"averageRating": 0},
+    {"averageRating": 7.25},
+    {"averageRating": 1e-3},
+    {"numVotes": 0},
+    {"numVotes": 2147483647},
+    {"primaryTitle": "Amélie 千と千尋 😀"},
+    {"primaryTitle": ']} \\ " , \n'},
+    {"addedLater": {"tconst": 7}},
+]
+
+#: Changes that do not, and the reason that is due.
+OUTSIDE: list[tuple[dict[str, Any], str]] = [
+    ({"tconst": 7}, "tconst is not a string"),
+    ({"tconst": None}, "tconst is not a string"),
+    ({"tconst": "nm0000001"}, "tconst is not tt and digits"),
+    ({"tconst": "tt"}, "tconst is not tt and digits"),
+    ({"tconst": "tt1\n"}, "tconst is not tt and digits"),
+    ({"tconst": " tt1"}, "tconst is not tt and digits"),
+    ({"primaryTitle": ""}, "primaryTitle is empty"),
+    ({"primaryTitle": "  "}, "primaryTitle is empty"),
+    ({"primaryTitle": None}, "primaryTitle is not a string"),
+    ({"primaryTitle": 2012}, "primaryTitle is not a string"),
+    ({"startYear": None}, "startYear is not an integer"),
+    ({"startYear": "1994"}, "startYear is not an integer"),
+    ({"startYear": 1994.5}, "startYear is not an integer"),
+    ({"startYear": True}, "startYear is not an integer"),
+    ({"startYear": 3_000_000_000}, "startYear does not fit 32 bits"),
+    ({"startYear": 10**40}, "startYear is not an integer"),
+    ({"runtimeMinutes": "142"}, "runtimeMinutes is not an integer or null"),
+    ({"runtimeMinutes": -1}, "runtimeMinutes is not from 0 to 2147483647"),
+    ({"runtimeMinutes": 2**31}, "runtimeMinutes is not from 0 to 2147483647"),
+    ({"genres": None}, "genres is not a list of strings"),
+    ({"genres": "Drama"}, "genres is not a list of strings"),
+    ({"genres": ["Drama", 7]}, "genres is not a list of strings"),
+    ({"genres": ["Drama", None]}, "genres is not a list of strings"),
+    ({"genres": [None]}, "genres is not a list of strings"),
+    ({"averageRating": "NaN"}, "averageRating is not a number"),
+    ({"averageRating": "9.3"}, "averageRating is not a number"),
+    ({"averageRating": None}, "averageRating is not a number"),
+    ({"averageRating": -0.1}, "averageRating is not from 0 to 10"),
+    ({"averageRating": 10.01}, "averageRating is not from 0 to 10"),
+    ({"averageRating": float("nan")}, "the message is not one JSON object"),
+    ({"numVotes": -1}, "numVotes is not from 0 to 2147483647"),
+    ({"numVotes": 2**31}, "numVotes is not from 0 to 2147483647"),
+    ({"numVotes": 10.5}, "numVotes is not an integer"),
+]
+
+#: Values, with %s for a valid movie, that are no movie.
+TEXTS: list[tuple[bytes | None, str]] = [
+    (None, "the message is empty"),
+    (b"", "the message is empty"),
+    (b" ", NOT_JSON),
+    (b"{}", "tconst is missing"),
+    (b"null", NOT_JSON),
+    (b"[%s]", NOT_JSON),
+    (b'"%%"', NOT_JSON),
+    (b"%s trailing", NOT_JSON),
+    (b"%s}", NOT_JSON),
+    (b"%s]", NOT_JSON),
+    (b"%s]}", NOT_JSON),
+    (b"%s,", NOT_JSON),
+    (b"%s%s", NOT_JSON),
+    (b"%s,%s", NOT_JSON),
+    (b'%s,""]', NOT_JSON),
+    (b"%s\x00", NOT_JSON),
+    (b'{"averageRating": 1e999, %s', NOT_JSON),
+    (b"{'tconst': 'tt1'}", NOT_JSON),
+    (b"\xef\xbb\xbf%s", NOT_JSON),
+    (b"\xff\xfe%s", "the message is not UTF-8"),
+    (b"[" * 100_000, NOT_JSON),
+    (b'{"a":' * 5_000, NOT_JSON),
+    (b'{"startYear": ' + b"9" * 5_000 + b"}", NOT_JSON),
+]
+
+
 def local(spark: SparkSession, rows: Sequence[tuple[Any, ...]], schema: Any) -> DataFrame:
     return spark.createDataFrame(list(rows), schema)
 
@@ -48,17 +131,44 @@ def encode(movie: dict[str, Any]) -> bytes:
     return json.dumps(movie).encode()
 
 
-def parse_one(
-    spark: SparkSession, value: bytes | None, headers: list[Header] | None = None
-) -> dict[str, Any]:
-    source_df = local(spark, [message(value, 7, headers, partition=2)], KAFKA_SCHEMA)
-    parsed: dict[str, Any] = parse_events(source_df).collect()[0].asDict()
-    return parsed
+def fill(template: bytes | None, movie: dict[str, Any]) -> bytes | None:
+    return template.replace(b"%s", encode(movie)) if template else template
 
 
-def test_valid_message_becomes_a_movie(spark: SparkSession, movie: dict[str, Any]) -> None:
+def without(movie: dict[str, Any], field: str) -> dict[str, Any]:
+    return {name: value for name, value in movie.items() if name != field}
+
+
+Parsed = dict[bytes | None, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def parsed(spark: SparkSession, movie: dict[str, Any]) -> Parsed:
+    """What parse_events makes of every value of this file, in one go; each at offset 7."""
+    values = [
+        encode(movie),
+        *(encode(movie | change) for change in WITHIN),
+        *(encode(movie | change) for change, _ in OUTSIDE),
+        *(fill(template, movie) for template, _ in TEXTS),
+        *(encode(without(movie, field)) for field in MOVIE_SCHEMA.fieldNames()),
+    ]
+    # A row is known by its time.
+    times = [NOON + timedelta(seconds=number) for number in range(len(values))]
+    source_df = local(
+        spark,
+        [
+            message(value, 7, partition=2, timestamp=at)
+            for value, at in zip(values, times, strict=True)
+        ],
+        KAFKA_SCHEMA,
+    )
+    rows = {row["kafka_timestamp"]: row.asDict() for row in parse_events(source_df).collect()}
+    return {value: rows[at] for value, at in zip(values, times, strict=True)}
+
+
+def test_valid_message_becomes_a_movie(parsed: Parsed, movie: dict[str, Any]) -> None:
     value = encode(movie)
-    actual = parse_one(spark, value)
+    actual = parsed[value]
     expected = movie | {
         "event_id": hashlib.sha256(value).hexdigest(),
         "kafka_timestamp": NOON,
@@ -70,123 +180,35 @@ def test_valid_message_becomes_a_movie(spark: SparkSession, movie: dict[str, Any
     assert actual == expected
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"runtimeMinutes": None},
-        {"runtimeMinutes": 0},
-        {"genres": []},
-        {"averageRating": 10},
-        {"averageRating": 0},
-        {"averageRating": 7.25},
-        {"averageRating": 1e-3},
-        {"numVotes": 0},
-        {"numVotes": 2147483647},
-        {"primaryTitle": "Amélie 千と千尋 😀"},
-        {"primaryTitle": ']} \\ " , \n'},
-        {"addedLater": {"tconst": 7}},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("change", WITHIN, ids=str)
 def test_movie_within_the_contract_is_valid(
-    spark: SparkSession, movie: dict[str, Any], change: dict[str, Any]
+    parsed: Parsed, movie: dict[str, Any], change: dict[str, Any]
 ) -> None:
-    actual = parse_one(spark, encode(movie | change))
+    actual = parsed[encode(movie | change)]
     assert actual["reason"] is None
     expected = movie | {k: v for k, v in change.items() if k in movie}
     assert {name: actual[name] for name in MOVIE_SCHEMA.fieldNames()} == expected
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"tconst": 7}, "tconst is not a string"),
-        ({"tconst": None}, "tconst is not a string"),
-        ({"tconst": "nm0000001"}, "tconst is not tt and digits"),
-        ({"tconst": "tt"}, "tconst is not tt and digits"),
-        ({"tconst": "tt1\n"}, "tconst is not tt and digits"),
-        ({"tconst": " tt1"}, "tconst is not tt and digits"),
-        ({"primaryTitle": ""}, "primaryTitle is empty"),
-        ({"primaryTitle": "  "}, "primaryTitle is empty"),
-        ({"primaryTitle": None}, "primaryTitle is not a string"),
-        ({"primaryTitle": 2012}, "primaryTitle is not a string"),
-        ({"startYear": None}, "startYear is not an integer"),
-        ({"startYear": "1994"}, "startYear is not an integer"),
-        ({"startYear": 1994.5}, "startYear is not an integer"),
-        ({"startYear": True}, "startYear is not an integer"),
-        ({"startYear": 3_000_000_000}, "startYear does not fit 32 bits"),
-        ({"startYear": 10**40}, "startYear is not an integer"),
-        ({"runtimeMinutes": "142"}, "runtimeMinutes is not an integer or null"),
-        ({"runtimeMinutes": -1}, "runtimeMinutes is not from 0 to 2147483647"),
-        ({"runtimeMinutes": 2**31}, "runtimeMinutes is not from 0 to 2147483647"),
-        ({"genres": None}, "genres is not a list of strings"),
-        ({"genres": "Drama"}, "genres is not a list of strings"),
-        ({"genres": ["Drama", 7]}, "genres is not a list of strings"),
-        ({"genres": ["Drama", None]}, "genres is not a list of strings"),
-        ({"genres": [None]}, "genres is not a list of strings"),
-        ({"averageRating": "NaN"}, "averageRating is not a number"),
-        ({"averageRating": "9.3"}, "averageRating is not a number"),
-        ({"averageRating": None}, "averageRating is not a number"),
-        ({"averageRating": -0.1}, "averageRating is not from 0 to 10"),
-        ({"averageRating": 10.01}, "averageRating is not from 0 to 10"),
-        ({"averageRating": float("nan")}, "the message is not one JSON object"),
-        ({"numVotes": -1}, "numVotes is not from 0 to 2147483647"),
-        ({"numVotes": 2**31}, "numVotes is not from 0 to 2147483647"),
-        ({"numVotes": 10.5}, "numVotes is not an integer"),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize(("change", "reason"), OUTSIDE, ids=str)
 def test_movie_outside_the_contract_has_a_reason(
-    spark: SparkSession, movie: dict[str, Any], change: dict[str, Any], reason: str
+    parsed: Parsed, movie: dict[str, Any], change: dict[str, Any], reason: str
 ) -> None:
-    actual = parse_one(spark, encode(movie | change))
+    actual = parsed[encode(movie | change)]
     assert actual["reason"] == reason
     assert actual["event_id"] == "imdb-movies-2-7"
 
 
 @pytest.mark.parametrize("field", MOVIE_SCHEMA.fieldNames())
-def test_missing_field_has_a_reason(spark: SparkSession, movie: dict[str, Any], field: str) -> None:
-    del movie[field]
-    assert parse_one(spark, encode(movie))["reason"] == f"{field} is missing"
+def test_missing_field_has_a_reason(parsed: Parsed, movie: dict[str, Any], field: str) -> None:
+    assert parsed[encode(without(movie, field))]["reason"] == f"{field} is missing"
 
 
-NOT_JSON = "the message is not one JSON object"
-
-
-@pytest.mark.parametrize(
-    ("template", "reason"),
-    [
-        (None, "the message is empty"),
-        (b"", "the message is empty"),
-        (b" ", NOT_JSON),
-        (b"{}", "tconst is missing"),
-        (b"null", NOT_JSON),
-        (b"[%s]", NOT_JSON),
-        (b'"%%"', NOT_JSON),
-        (b"%s trailing", NOT_JSON),
-        (b"%s}", NOT_JSON),
-        (b"%s]", NOT_JSON),
-        (b"%s]}", NOT_JSON),
-        (b"%s,", NOT_JSON),
-        (b"%s%s", NOT_JSON),
-        (b"%s,%s", NOT_JSON),
-        (b'%s,""]', NOT_JSON),
-        (b"%s\x00", NOT_JSON),
-        (b'{"averageRating": 1e999, %s', NOT_JSON),
-        (b"{'tconst': 'tt1'}", NOT_JSON),
-        (b"\xef\xbb\xbf%s", NOT_JSON),
-        (b"\xff\xfe%s", "the message is not UTF-8"),
-        (b"[" * 100_000, NOT_JSON),
-        (b'{"a":' * 5_000, NOT_JSON),
-        (b'{"startYear": ' + b"9" * 5_000 + b"}", NOT_JSON),
-    ],
-    ids=lambda value: str(value)[:40],
-)
+@pytest.mark.parametrize(("template", "reason"), TEXTS, ids=lambda value: str(value)[:40])
 def test_text_that_is_no_movie_has_a_reason(
-    spark: SparkSession, movie: dict[str, Any], template: bytes | None, reason: str
+    parsed: Parsed, movie: dict[str, Any], template: bytes | None, reason: str
 ) -> None:
-    value = template.replace(b"%s", encode(movie)) if template else template
-    assert parse_one(spark, value)["reason"] == reason
+    assert parsed[fill(template, movie)]["reason"] == reason
 
 
 @pytest.mark.parametrize(
@@ -211,7 +233,8 @@ def test_event_id_is_the_header_else_the_digest(
 ) -> None:
     value = encode(movie)
     expected = "abc" if is_taken else hashlib.sha256(value).hexdigest()
-    assert parse_one(spark, value, headers)["event_id"] == expected
+    source_df = local(spark, [message(value, headers=headers)], KAFKA_SCHEMA)
+    assert parse_events(source_df).collect()[0]["event_id"] == expected
 
 
 def test_malformed_messages_with_one_event_id_stay_apart(spark: SparkSession) -> None:

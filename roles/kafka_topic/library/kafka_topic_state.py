@@ -230,13 +230,10 @@ class Cluster:
         finally:
             broker.close()
         reader.number("i")  # throttle time
-        reader.array(
-            lambda: (
-                check(reader.number("h"), reader.text(), f"changing the settings of {topic}"),
-                reader.number("b"),
-                reader.text(),
-            )
-        )
+        for code, message, _, _ in reader.array(
+            lambda: (reader.number("h"), reader.text(), reader.number("b"), reader.text())
+        ):
+            check(code, message, f"changing the settings of {topic}")
 
     def _change(
         self, api: int, version: int, body: bytes, doing: str, allowed: set[int] | None = None
@@ -335,8 +332,8 @@ def find_impossible(
     if other:
         return (
             f"Topic {name} has replication factor {', '.join(map(str, other))}, {replicas} is "
-            f"asked for. It is changed by moving replicas (kafka-reassign-partitions.sh), not here. Ask "
-            f"for what it has, or move the replicas first."
+            f"asked for. It is changed by moving replicas (kafka-reassign-partitions.sh), not "
+            f"here. Ask for what it has, or move the replicas first."
         )
     return None
 

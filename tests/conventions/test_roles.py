@@ -1,0 +1,148 @@
+"""Every role keeps to the house's rules: one place for a variable, short files, named tasks."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
+TASK_FILES = sorted((ROOT / "roles").glob("*/tasks/*.yml"))
+LONGEST_TASK_FILE = 75
+# What belongs to the inventory and to a playbook: a role is handed what it needs.
+OF_THE_INVENTORY = re.compile(
+    r"(?<![\w-])(groups|group_names|hostvars|host_[a-z_]+|pipeline_[a-z_]+)\b"
+)
+
+every_role = pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+every_task_file = pytest.mark.parametrize(
+    "tasks", TASK_FILES, ids=lambda path: str(path.relative_to(ROOT))
+)
+
+
+def load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+def specified(role: Path) -> dict[str, dict[str, Any]]:
+    options: dict[str, dict[str, Any]] = load(role / "meta/argument_specs.yml")["argument_specs"][
+        "main"
+    ]["options"]
+    return options
+
+
+def flatten(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The tasks and those in their blocks."""
+    found = []
+    for task in tasks:
+        found.append(task)
+        for part in ("block", "rescue", "always"):
+            found += flatten(task.get(part, []))
+    return found
+
+
+@every_role
+def test_defaults_and_specs_say_the_same_variables(role: Path) -> None:
+    required = {name for name, option in specified(role).items() if option.get("required")}
+    assert set(load(role / "defaults/main.yml")) == set(specified(role)) - required
+
+
+@every_role
+def test_readme_says_the_same_variables_and_defaults(role: Path) -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| [^|]+ \| ((?:[^|]|\\\|)+) \| .+ \|$",
+        (role / "README.md").read_text(),
+        re.M,
+    )
+    assert [name for name, _ in rows] == list(specified(role))
+    defaults = load(role / "defaults/main.yml")
+    for name, shown in rows:
+        if name in defaults:
+            default = defaults[name]
+            text = default if isinstance(default, str) and default else json.dumps(default)
+            assert shown.replace("\\|", "|") == f"`{text}`", name
+
+
+@every_role
+def test_variables_carry_the_roles_name(role: Path) -> None:
+    internal = load(role / "vars/main.yml") if (role / "vars/main.yml").exists() else {}
+    assert [name for name in specified(role) if not name.startswith(f"{role.name}_")] == []
+    assert [name for name in internal if not name.startswith(f"__{role.name}_")] == []
+
+
+@every_role
+def test_no_variable_is_unused(role: Path) -> None:
+    texts = (role / "defaults/main.yml").read_text().splitlines()
+    defined = {line.partition(":")[0] for line in texts if re.match(r"\w", line)}
+    # Its own line in the defaults is no use, another's value is.
+    elsewhere = [
+        path.read_text()
+        for folder in ("tasks", "templates", "handlers", "vars")
+        for path in (role / folder).glob("*")
+        if path.is_file()
+    ]
+    values = [line.partition(":")[2] for line in texts]
+    unused = [
+        name
+        for name in sorted(defined)
+        if not any(re.search(rf"\b{name}\b", text) for text in [*elsewhere, *values])
+    ]
+    assert unused == []
+
+
+@every_role
+def test_no_role_reads_the_inventory(role: Path) -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for folder in ("tasks", "templates", "handlers", "vars", "defaults")
+        for path in (role / folder).glob("*")
+        if path.is_file()
+        for match in OF_THE_INVENTORY.finditer(strip_comments(path.read_text()))
+        if not match[0].startswith(f"{role.name}_")
+    ]
+    assert found == []
+
+
+def strip_comments(text: str) -> str:
+    return re.sub(r"^\s*#.*$", "", text, flags=re.M)
+
+
+@pytest.mark.parametrize(
+    "role",
+    # The role release is called by others, with variables that they checked.
+    [role for role in ROLES if role.name != "release"],
+    ids=lambda role: role.name,
+)
+def test_every_role_can_be_checked_by_itself(role: Path) -> None:
+    preflight = flatten(load(role / "tasks/preflight.yml"))
+    reading = {"name", "register", "when", "vars", "ansible.builtin.slurp", "ansible.builtin.fail"}
+    for task in preflight:
+        assert set(task) <= reading, f"{task['name']} may change the host"
+
+
+@every_task_file
+def test_task_files_are_short(tasks: Path) -> None:
+    assert len(tasks.read_text().splitlines()) <= LONGEST_TASK_FILE
+
+
+@every_task_file
+def test_task_names_begin_with_their_file(tasks: Path) -> None:
+    names = [task.get("name", "a task without a name") for task in flatten(load(tasks))]
+    if tasks.name == "main.yml":
+        assert [name for name in names if not re.match(r"[A-Z]", name)] == []
+        return
+    prefix = f"{tasks.stem.capitalize()} | "
+    assert [name for name in names if not name.startswith(prefix)] == []
+
+
+def test_playbooks_are_lists_of_roles() -> None:
+    for play in load(ROOT / "ansible/site.yml"):
+        assert "tasks" not in play, play["name"]
+
+
+def test_no_errors_are_ignored() -> None:
+    files = [*(ROOT / "roles").glob("*/*/*.yml"), *(ROOT / "ansible").glob("*.yml")]
+    assert [str(path) for path in files if "ignore_errors" in path.read_text()] == []

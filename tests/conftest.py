@@ -31,4 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["ANSIBLE_INVENTORY"] = ",".join(
         str(ROOT / "inventories" / folder / "hosts.yml") for folder in ("pipeline", target)
     )
+    # One connection for all that testinfra asks a host, where Ansible keeps its own.
+    sockets = Path.home() / ".ansible" / "cp"
+    sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.environ["ANSIBLE_SSH_EXTRA_ARGS"] = f"-o ControlPath={sockets}/%C"
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

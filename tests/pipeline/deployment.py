@@ -74,6 +74,7 @@ def run_playbook(
         seconds: the most that it may take.
     """
     variables = os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+    variables.pop("ANSIBLE_SSH_EXTRA_ARGS", None)  # testinfra's, see ../conftest.py
     if inventories:
         variables["ANSIBLE_INVENTORY"] = ",".join(str(path) for path in inventories)
     done = subprocess.run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from testinfra.host import Host
 
-from ..variables import HostVariables
+from ..variables import HostVariables, Variables
 
 testinfra_hosts = ["ansible://all"]
 pytestmark = pytest.mark.verify
@@ -28,9 +28,11 @@ def test_journal_outlives_a_reboot(host: Host) -> None:
         assert "/var/log/journal/" in host.check_output("journalctl --header")
 
 
-def test_hosts_know_each_other_by_name(host: Host, variables: HostVariables) -> None:
+def test_hosts_know_each_other_by_name(
+    host: Host, variables: HostVariables, all_variables: Variables
+) -> None:
     for name in variables["groups"]["all"]:
-        address = variables["hostvars"][name]["host_address"]
+        address = all_variables.of(name)["host_address"]
         assert host.check_output("getent ahostsv4 %s", name).split()[0] == address
 
 

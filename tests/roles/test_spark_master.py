@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from ..variables import HostVariables
+from ..variables import HostVariables, Variables
 from ..waiting import wait_for
 from .checks import fetch_json, is_up, listens, owns, patience, runs_as
 
@@ -43,7 +43,9 @@ def test_heap_is_the_inventorys(host: Host, variables: HostVariables) -> None:
     assert f"-Xmx{variables['spark_master_memory_mb']}m" in host.process.get(pid=int(pid)).args
 
 
-def test_every_worker_is_registered(host: Host, variables: HostVariables) -> None:
+def test_every_worker_is_registered(
+    host: Host, variables: HostVariables, all_variables: Variables
+) -> None:
     def alive(answer: dict[str, Any]) -> list[tuple[str, int, int]]:
         return sorted(
             (worker["host"], worker["cores"], worker["memory"])
@@ -51,13 +53,10 @@ def test_every_worker_is_registered(host: Host, variables: HostVariables) -> Non
             if worker["state"] == "ALIVE"
         )
 
+    workers = [all_variables.of(name) for name in variables["groups"]["spark_worker"]]
     wanted = sorted(
-        (
-            variables["hostvars"][name]["host_address"],
-            variables["spark_worker_cores"],
-            variables["spark_worker_memory_mb"],
-        )
-        for name in variables["groups"]["spark_worker"]
+        (it["host_address"], int(it["spark_worker_cores"]), int(it["spark_worker_memory_mb"]))
+        for it in workers
     )
     wait_for(
         f"the workers {wanted} are registered",

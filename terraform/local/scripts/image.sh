@@ -47,7 +47,7 @@ if [ "$2" = emulated ]; then
         ln -sf /dev/null "$root/etc/systemd/system/$unit"
     done
     # qemu-user has no way to pass credentials, so units that load them fail.
-    for unit in systemd-sysctl systemd-sysusers systemd-tmpfiles-setup systemd-tmpfiles-setup-dev; do
+    for unit in systemd-sysctl systemd-sysusers systemd-tmpfiles-setup systemd-tmpfiles-setup-dev systemd-tmpfiles-clean; do
         mkdir -p "$root/etc/systemd/system/$unit.service.d"
         printf '[Service]\nLoadCredential=\nSetCredential=\n' >"$root/etc/systemd/system/$unit.service.d/emulated.conf"
     done

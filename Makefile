@@ -32,6 +32,8 @@ extra_vars := \
 	$(if $(MSGS_PER_SEC),-e producer_msgs_per_sec=$(MSGS_PER_SEC)) \
 	$(if $(PRODUCER_LIMIT),-e producer_limit=$(PRODUCER_LIMIT)) \
 	$(if $(RUN_ID),-e streaming_run_id=$(RUN_ID))
+# The tests look for the settings that the deployment was given.
+export DEPLOY_ARGS ?= $(strip $(extra_vars))
 
 ##@ The pipeline
 
@@ -83,7 +85,7 @@ tunnel: ## Put the web UIs on localhost: 8080 master, 8081 worker, 4040 job
 ##@ Proof
 
 .PHONY: verify
-verify: ## Check the running pipeline by testinfra, and its tables row by row
+verify: ## Check the running pipeline by testinfra, and its tables row by row (with the knobs given to up)
 	@tools/setup
 	@$(python) -m pytest tests/roles tests/pipeline -m "verify"
 

@@ -119,7 +119,9 @@ class Feeder:
             return sum(moment >= since for moment in self._sent.values())
 
     def close(self, seconds: float = 120) -> None:
-        """Stop; wait for the acknowledgement of what is on its way."""
+        """Stop; wait for the acknowledgement of what is on its way. May be called again."""
+        if self._stopping.is_set():
+            return
         self._stopping.set()
         self._thread.join(seconds)
         self._producer.flush(timeout=seconds)

@@ -6,9 +6,11 @@ import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
+import pytest
 from hosts import ROOT, Target
 
 from ..variables import HostVariables
@@ -96,3 +98,18 @@ def tables_of(target: Target, variables: HostVariables) -> Tables:
         here / PurePosixPath(variables["streaming_output_path"]).relative_to(SHARED),
         here / PurePosixPath(variables["streaming_output_path_csv"]).relative_to(SHARED),
     )
+
+
+def same_values(actual: pd.Series, wanted: pd.Series) -> None:
+    """Assert that two columns hold the same values in the same order; scores to 1e-9."""
+
+    def plain(values: pd.Series) -> list[Any]:
+        return [
+            list(value) if wanted.name == "genres" else None if pd.isna(value) else value
+            for value in values
+        ]
+
+    if wanted.name == "weighted_score":
+        assert plain(actual) == pytest.approx(plain(wanted), rel=0, abs=1e-9)
+    else:
+        assert plain(actual) == plain(wanted)

@@ -16,7 +16,7 @@ from hosts import Target, run
 from ..waiting import wait_for
 from .deployment import status_of
 from .expected import GENRE_COLUMNS, SILVER_COLUMNS, Expected
-from .tables import Tables
+from .tables import Tables, same_values
 
 pytestmark = pytest.mark.verify
 
@@ -80,17 +80,7 @@ def test_silver_has_the_contracts_columns_and_types(copies: Tables) -> None:
 def test_silver_equals_the_dumps_row_by_row(
     silver: pd.DataFrame, expected: Expected, column: str
 ) -> None:
-    def plain(values: pd.Series) -> list[Any]:
-        return [
-            list(value) if column == "genres" else None if pd.isna(value) else value
-            for value in values
-        ]
-
-    actual, wanted = plain(silver[column]), plain(expected.silver[column])
-    if column == "weighted_score":
-        assert actual == pytest.approx(wanted, rel=0, abs=1e-9)
-    else:
-        assert actual == wanted
+    same_values(silver[column], expected.silver[column])
 
 
 def test_each_event_is_in_silver_once(silver: pd.DataFrame) -> None:

@@ -50,7 +50,11 @@ def _use_spark(home: Path) -> None:
     os.environ["SPARK_HOME"] = str(home)
     is_package = (home / "__init__.py").exists()
     python = home.parent if is_package else home / "python"
-    sys.path[:0] = [str(python), *(str(path) for path in python.glob("lib/py4j-*-src.zip"))]
+    paths = [str(python), *(str(path) for path in python.glob("lib/py4j-*-src.zip"))]
+    sys.path[:0] = paths
+    # The Python workers that createDataFrame starts look there.
+    given = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([*paths, *([given] if given else [])])
 
 
 # Before the tests are collected: they import pyspark.

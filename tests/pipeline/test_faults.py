@@ -165,7 +165,8 @@ def test_restarted_service_comes_back(target: Target, patience: float, unit: str
 def test_rebooted_host_comes_back(target: Target, patience: float) -> None:
     host = target.host_of("kafka")
     before = boot_id(target, host)
-    run(target, host, "sudo systemctl reboot || true")
+    # A moment later, so that ssh has its answer before the host goes down.
+    run(target, host, "sudo systemd-run --quiet --on-active=1 systemctl reboot")
     wait_for(
         f"{host} has booted again",
         lambda: boot_id(target, host),

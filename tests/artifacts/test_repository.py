@@ -1,0 +1,52 @@
+"""What is committed: the lock, the versions, and that neither names where things come from."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from release_artifacts.cli import LOCK_PATH
+from release_artifacts.lock import Lock
+from release_artifacts.releases import RELEASES, REPOSITORY, default_versions
+
+
+@pytest.mark.parametrize("name", [name for name, release in RELEASES.items() if release.is_locked])
+def test_the_roles_versions_are_locked(name: str) -> None:
+    section = Lock.read(LOCK_PATH).section(f"{name}-{default_versions()[name]}")
+    assert section.files
+    assert bool(section.archive) != RELEASES[name].is_own
+
+
+def test_kafka_and_zookeeper_fit() -> None:
+    versions = default_versions()
+    kafka = Lock.read(LOCK_PATH).section(f"kafka-{versions['kafka']}")
+    assert f"libs/zookeeper-{versions['zookeeper']}.jar" in kafka.files
+
+
+def test_the_producer_runs_with_what_it_is_tested_with() -> None:
+    pinned = dict(
+        re.findall(r"^([a-z0-9-]+)==(\S+)", (REPOSITORY / "requirements.txt").read_text(), re.M)
+    )
+    section = Lock.read(LOCK_PATH).section(f"imdb-producer-{default_versions()['imdb-producer']}")
+    for wheel in section.files:
+        name, version, *_ = wheel.split("-")
+        assert pinned[name.replace("_", "-")] == version
+
+
+def test_no_download_address_is_committed() -> None:
+    paths = [
+        *(REPOSITORY / "artifacts").glob("*.*"),
+        *(REPOSITORY / "artifacts/maven").iterdir(),
+        *REPOSITORY.glob("requirements.*"),
+    ]
+    for path in paths:
+        if path.is_file():
+            found = re.search(r"https?://|--(extra-)?index-url|--find-links", path.read_text())
+            assert not found, f"{path}: {found}"
+
+
+def test_every_python_requirement_has_a_hash() -> None:
+    text = (REPOSITORY / "requirements.txt").read_text()
+    for block in re.split(r"\n(?=\w)", text)[1:]:
+        assert "--hash=sha256:" in block, block

@@ -45,7 +45,11 @@ def fetch_jars(pom: Path, version: str, folder: Path, *, offline: bool) -> None:
     if status != 0:
         raise ArtifactError(
             f"mvn could not fetch what {pom.name} asks for in version {version}:\n{_tail(output)}\n"
-            "If the version exists, see that Maven reaches its repository (~/.m2/settings.xml)."
+            + (
+                "With --offline, Maven looks in its local repository only. Run without."
+                if offline
+                else "If the version exists, see that Maven reaches its repository (~/.m2/settings.xml)."
+            )
         )
 
 
@@ -95,7 +99,11 @@ def fetch_packages(
         )
     raise ArtifactError(
         f"pip could not fetch {names}:\n{_tail(output)}\n"
-        "If they exist, see that pip reaches its index (pip config list)."
+        + (
+            "With --offline, pip looks in its --find-links only. Run without."
+            if offline
+            else "If they exist, see that pip reaches its index (pip config list)."
+        )
     )
 
 

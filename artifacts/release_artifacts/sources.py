@@ -48,7 +48,7 @@ def fetch_jars(pom: Path, version: str, folder: Path, *, offline: bool) -> None:
             + (
                 "With --offline, Maven looks in its local repository only. Run without."
                 if offline
-                else "If the version exists, see that Maven reaches its repository (~/.m2/settings.xml)."
+                else "If it exists, see that Maven reaches its repository (~/.m2/settings.xml)."
             )
         )
 

@@ -14,6 +14,8 @@ DATASET  ?= sample
 folder    := $(TARGET)$(if $(filter-out pipeline,$(NAME)),-$(NAME))
 python    := .venv/bin/python
 terraform := TF_WORKSPACE=$(if $(filter-out pipeline,$(NAME)),$(NAME),default) terraform -chdir=terraform/$(TARGET)
+# For tools/setup: emulated hosts need more of this machine.
+export ARCH
 tf_vars   := -var-file=../topologies/$(TOPOLOGY).tfvars -var name=$(NAME) -var arch=$(ARCH)
 
 export ANSIBLE_INVENTORY := inventories/pipeline/hosts.yml,inventories/$(folder)/hosts.yml
@@ -51,6 +53,7 @@ down: ## Remove the hosts with their data and tables
 
 .PHONY: hosts
 hosts: ## Make the hosts alone, or bring back those that died (terraform apply)
+	@tools/setup
 	@$(terraform) init -input=false >/dev/null
 	@$(terraform) apply -input=false -auto-approve $(tf_vars)
 
@@ -61,11 +64,13 @@ deploy: ## Install and configure everything on the hosts (ansible-playbook)
 
 .PHONY: artifacts
 artifacts: ## Fetch and verify what is installed: Kafka, Spark, Python packages
-	@python3 artifacts/artifacts.py fetch >/dev/null
+	@tools/setup
+	@$(python) artifacts/artifacts.py fetch >/dev/null
 
 .PHONY: sample
 sample: ## Generate the sample data set, in IMDb's format
-	@[ -s data/sample/title.ratings.tsv.gz ] || python3 tools/sample_data.py --out data/sample
+	@tools/setup
+	@[ -s data/sample/title.ratings.tsv.gz ] || $(python) tools/sample_data.py --out data/sample
 
 ##@ Looking
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.testing import assertDataFrameEqual
 
 from imdb_streaming.schema import (
     GENRE_COUNTS_SCHEMA,
@@ -24,6 +23,8 @@ from imdb_streaming.transformations import (
     score,
     silver_movies,
 )
+
+from .frames import assert_same_rows
 
 NOON = datetime(2026, 1, 1, 12)
 
@@ -281,7 +282,7 @@ def test_score_draws_the_rating_towards_the_mean(
         [(votes, rating, expected)],
         "numVotes int, averageRating double, weighted_score double",
     )
-    assertDataFrameEqual(actual_df, expected_df, rtol=0, atol=1e-12)
+    assert_same_rows(actual_df, expected_df, tolerance=1e-12)
 
 
 def test_score_is_the_formula_to_the_last_bit(spark: SparkSession) -> None:
@@ -316,7 +317,7 @@ def test_silver_holds_valid_movies_in_the_contract_s_columns(
         ],
         SILVER_SCHEMA,
     )
-    assertDataFrameEqual(actual_df, expected_df, ignoreNullable=True)
+    assert_same_rows(actual_df, expected_df)
 
 
 def test_latest_event_decides_a_movie_s_genres(spark: SparkSession, movie: dict[str, Any]) -> None:
@@ -345,7 +346,7 @@ def test_latest_event_decides_a_movie_s_genres(spark: SparkSession, movie: dict[
         [("tt1", ["New"]), ("tt2", ["Second"]), ("tt3", [])],
         "tconst string, genres array<string>",
     )
-    assertDataFrameEqual(actual_df, expected_df, ignoreNullable=True)
+    assert_same_rows(actual_df, expected_df)
 
 
 def test_genres_are_counted_most_first_then_by_name(spark: SparkSession) -> None:
@@ -367,7 +368,7 @@ def test_genres_are_counted_most_first_then_by_name(spark: SparkSession) -> None
         [("Drama", 3), ("(unknown)", 2), ("Action", 1), ("Western", 1)],
         GENRE_COUNTS_SCHEMA,
     )
-    assertDataFrameEqual(actual_df, expected_df, checkRowOrder=True, ignoreNullable=True)
+    assert_same_rows(actual_df, expected_df, ordered=True)
 
 
 def test_filter_on_reason_does_not_parse_again(spark: SparkSession, movie: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ locals {
 
   machines = { for key, host in var.hosts : key => {
     name    = "${var.name}-${key}"
-    machine = "${local.id}-${local.numbers[key]}"
+    machine = "${local.id}-${module.topology.numbers[key]}"
     folder  = "${local.state}/hosts/${key}"
     address = local.addresses[key]
   } }
@@ -27,7 +27,7 @@ locals {
     LOCAL_FOLDER     = it.folder
     LOCAL_ADDRESS    = it.address
     LOCAL_GATEWAY    = cidrhost(local.subnet, 1)
-    LOCAL_PUBLIC_KEY = "${local.generated}/id_ed25519.pub"
+    LOCAL_PUBLIC_KEY = module.key.public_key_file
     LOCAL_OUTPUT     = "${local.state}/output"
   }) }
 }
@@ -57,7 +57,7 @@ resource "terraform_data" "disk" {
     }
   }
 
-  depends_on = [terraform_data.image, terraform_data.key, terraform_data.output]
+  depends_on = [terraform_data.image, module.key, terraform_data.output]
 }
 
 # The running host. One that is found dead is started again from its disk.
@@ -67,6 +67,7 @@ resource "terraform_data" "machine" {
   triggers_replace = [
     terraform_data.network.id,
     terraform_data.disk[each.key].id,
+    module.key.id,
     each.value.address,
     local.alive[each.key] ? local.generations[each.key] : local.generations[each.key] + 1,
   ]
@@ -74,7 +75,7 @@ resource "terraform_data" "machine" {
 
   provisioner "local-exec" {
     command     = "${local.scripts}/host.sh start"
-    environment = merge(self.input, { LOCAL_GENERATION = self.triggers_replace[3] })
+    environment = merge(self.input, { LOCAL_GENERATION = self.triggers_replace[4] })
   }
   provisioner "local-exec" {
     when        = destroy

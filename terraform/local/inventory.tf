@@ -1,18 +1,7 @@
 # The operator's key for the hosts.
-resource "terraform_data" "key" {
-  triggers_replace = local.generated
-  input            = { LOCAL_GENERATED = local.generated }
-
-  provisioner "local-exec" {
-    command     = "${local.scripts}/key.sh create"
-    environment = self.input
-  }
-  provisioner "local-exec" {
-    when        = destroy
-    command     = "${path.module}/scripts/key.sh delete"
-    environment = self.input
-  }
-
+module "key" {
+  source     = "../modules/key"
+  folder     = local.generated
   depends_on = [terraform_data.preflight]
 }
 
@@ -40,17 +29,32 @@ locals {
 
 # The hosts' own keys are made with their disks, so the operator's ssh need not trust on first use.
 resource "terraform_data" "known_hosts" {
-  triggers_replace = [local.addresses, [for key in sort(keys(local.machines)) : terraform_data.disk[key].id]]
+  triggers_replace = [
+    local.addresses,
+    [for key in sort(keys(local.machines)) : terraform_data.disk[key].id],
+    # A file that was lost is written again: what was never written differs from any state.
+    fileexists(local.known_hosts) ? try(trimspace(file("${local.known_hosts}.mark")), "") : uuid(),
+  ]
+  input = { LOCAL_KNOWN_HOSTS = local.known_hosts }
 
   provisioner "local-exec" {
-    command = "${local.scripts}/key.sh known-hosts"
-    environment = {
-      LOCAL_GENERATED = local.generated
-      LOCAL_HOSTS     = join("\n", [for it in values(local.machines) : "${it.address},${it.name} ${it.folder}/ssh_host_ed25519_key.pub"])
-    }
+    command = "${local.scripts}/known_hosts.sh create"
+    environment = merge(self.input, {
+      LOCAL_MARK  = self.triggers_replace[2]
+      LOCAL_HOSTS = join("\n", [for it in values(local.machines) : "${it.address},${it.name} ${it.folder}/ssh_host_ed25519_key.pub"])
+    })
+  }
+  provisioner "local-exec" {
+    when        = destroy
+    command     = "${path.module}/scripts/known_hosts.sh delete"
+    environment = self.input
   }
 
-  depends_on = [terraform_data.key]
+  depends_on = [module.key]
+}
+
+locals {
+  known_hosts = "${local.generated}/known_hosts"
 }
 
 module "inventory" {

@@ -19,6 +19,11 @@ locals {
   }
 }
 
+module "topology" {
+  source = "../modules/topology"
+  hosts  = var.hosts
+}
+
 # Everything that can be refused is refused here, before anything is made.
 resource "terraform_data" "preflight" {
   input = {
@@ -32,8 +37,8 @@ resource "terraform_data" "preflight" {
       error_message = "name is \"${var.name}\" but the Terraform workspace is \"${terraform.workspace}\". Each name has a state of its own; in another's, it would replace that one's hosts. Run: TF_WORKSPACE=${var.name == "pipeline" ? "default" : var.name} terraform apply -var name=${var.name}"
     }
     precondition {
-      condition     = length(distinct(values(local.numbers))) == length(local.numbers)
-      error_message = "Two hosts got one address: ${join(", ", [for key, number in local.numbers : "${key} -> ${number}" if length([for other in values(local.numbers) : other if other == number]) > 1])}. Give one of them another `number` (2 to 249) in hosts."
+      condition     = length(module.topology.problems) == 0
+      error_message = module.topology.message
     }
   }
 

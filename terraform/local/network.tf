@@ -3,11 +3,7 @@ locals {
   subnet = coalesce(var.subnet, format("10.%d.%d.0/24",
   192 + parseint(substr(local.id, 0, 2), 16) % 64, parseint(substr(local.id, 2, 2), 16)))
 
-  # A host's number does not change when others come or go.
-  numbers = { for key, host in var.hosts : key =>
-    coalesce(host.number, 10 + parseint(substr(sha256(key), 0, 6), 16) % 240)
-  }
-  addresses = { for key, number in local.numbers : key => cidrhost(local.subnet, number) }
+  addresses = { for key, number in module.topology.numbers : key => cidrhost(local.subnet, number) }
 
   network_generation = try(tonumber(trimspace(file("${local.state}/network.generation"))), 0)
   network_alive      = fileexists("/sys/class/net/${local.bridge}/address")

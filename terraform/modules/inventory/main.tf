@@ -10,7 +10,7 @@ locals {
 
   header = "# Written by terraform; changes are lost with the next apply."
 
-  inventory = { all = {
+  inventory = { all = merge(length(var.variables) == 0 ? {} : { vars = var.variables }, {
     hosts = { for name, host in var.hosts : name => merge({
       ansible_host                 = host.ssh_address
       ansible_user                 = var.user
@@ -22,11 +22,14 @@ locals {
       host_memory_mb               = host.memory_mb
       host_arch                    = host.arch
       host_emulated                = host.emulated
-    }, host.rack == null ? {} : { host_rack = host.rack }) }
+      },
+      host.rack == null ? {} : { host_rack = host.rack },
+      length(host.volumes) == 0 ? {} : { host_volumes = host.volumes },
+    ) }
     children = { for group in local.groups : group => {
       hosts = { for name, host in var.hosts : name => {} if contains(host.groups, group) }
     } }
-  } }
+  }) }
 
   files = {
     (local.hosts_file) = "${local.header}\n${yamlencode(local.inventory)}"
@@ -42,29 +45,27 @@ locals {
   uis = { spark_master = 8080, spark_worker = 8081, streaming = 4040 }
 }
 
-# One resource a file. A file that was deleted or edited is written again.
+# One resource a file. A file that was deleted or edited is written again: what was never written differs from any state.
 resource "terraform_data" "file" {
   for_each = local.files
 
-  triggers_replace = [
-    each.value,
-    try(filesha256(each.key), "") == sha256(each.value) ? local.writes[each.key] : local.writes[each.key] + 1,
-  ]
-  input = each.key
+  triggers_replace = [each.value, local.marks[each.key] == "" ? uuid() : local.marks[each.key]]
+  input            = { file = each.key, mark = local.mark_files[each.key] }
 
   provisioner "local-exec" {
-    command     = "mkdir -p \"$(dirname \"$FILE\")\" && printf %s \"$CONTENT\" > \"$FILE\" && echo \"$WRITES\" > \"$FILE_WRITES\""
-    environment = { FILE = each.key, CONTENT = each.value, WRITES = self.triggers_replace[1], FILE_WRITES = local.counters[each.key] }
+    command     = "mkdir -p \"$(dirname \"$FILE\")\" \"$(dirname \"$MARK_FILE\")\" && printf %s \"$CONTENT\" > \"$FILE\" && echo \"$MARK\" > \"$MARK_FILE\""
+    environment = { FILE = self.input.file, CONTENT = each.value, MARK = self.triggers_replace[1], MARK_FILE = self.input.mark }
   }
   provisioner "local-exec" {
     when        = destroy
-    command     = "rm -f \"$FILE\" && { rmdir \"$(dirname \"$FILE\")\" 2>/dev/null || true; }"
-    environment = { FILE = self.input }
+    command     = "rm -f \"$FILE\" \"$MARK_FILE\"; rmdir \"$(dirname \"$FILE\")\" \"$(dirname \"$MARK_FILE\")\" 2>/dev/null || true"
+    environment = { FILE = self.input.file, MARK_FILE = self.input.mark }
   }
 }
 
 locals {
-  # How often each file was written: what makes a lost one differ from its state.
-  counters = { for file in keys(local.files) : file => "${var.generated_folder}/.${basename(file)}.writes" }
-  writes   = { for file, counter in local.counters : file => try(tonumber(trimspace(file(counter))), 0) }
+  mark_files = { for file in keys(local.files) : file => "${var.generated_folder}/.${basename(file)}.mark" }
+  marks = { for file, content in local.files : file =>
+    try(filesha256(file) == sha256(content) ? trimspace(file(local.mark_files[file])) : "", "")
+  }
 }

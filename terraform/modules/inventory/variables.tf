@@ -9,8 +9,9 @@ variable "hosts" {
     arch             = string
     emulated         = optional(bool, false)
     rack             = optional(string)
+    volumes          = optional(list(object({ device = string, path = string })), [])
   }))
-  description = "Hosts by name: their groups, the address that other hosts use, the one for the operator's tools, the one for ssh, their size (memory in MiB), architecture, whether it is emulated, and the rack or zone."
+  description = "Hosts by name: their groups, the address that other hosts use, the one for the operator's tools, the one for ssh, their size (memory in MiB), architecture, whether it is emulated, the rack or zone, and data volumes: a device by a name that stays, and the folder that it is mounted on."
 }
 
 variable "user" {
@@ -31,5 +32,11 @@ variable "generated_folder" {
 variable "ssh_options" {
   type        = map(string)
   description = "More options for the ssh config, such as ProxyCommand."
+  default     = {}
+}
+
+variable "variables" {
+  type        = map(string)
+  description = "Ansible variables for all hosts, where a target differs from inventories/pipeline."
   default     = {}
 }

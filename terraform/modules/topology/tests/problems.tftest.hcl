@@ -1,0 +1,166 @@
+# Each wrong map of hosts is told by a sentence that names what is wrong.
+
+variables {
+  all = ["zookeeper", "kafka", "spark_master", "spark_worker", "streaming", "producer"]
+}
+
+run "a_host_with_every_part_has_no_problem" {
+  command = plan
+
+  variables {
+    hosts = { "1" = { groups = var.all, cpus = 2, memory_mb = 8192, disk_gb = 20 } }
+  }
+
+  assert {
+    condition     = length(output.problems) == 0
+    error_message = output.message
+  }
+}
+
+run "a_number_stays_when_others_come" {
+  command = plan
+
+  variables {
+    hosts = {
+      "0" = { groups = [], cpus = 2, memory_mb = 4096, disk_gb = 20 }
+      "1" = { groups = [], cpus = 2, memory_mb = 4096, disk_gb = 20 }
+      "z" = { groups = [], cpus = 2, memory_mb = 4096, disk_gb = 20, number = 249 }
+    }
+  }
+
+  assert {
+    condition     = output.numbers["1"] == run.a_host_with_every_part_has_no_problem.numbers["1"] && output.numbers["z"] == 249
+    error_message = "a number must not depend on other hosts, and one that is given must be taken"
+  }
+  assert {
+    condition     = length(output.problems) == 0
+    error_message = "bare hosts, which all have no group, are no problem: ${output.message}"
+  }
+}
+
+run "no_hosts" {
+  command = plan
+
+  variables {
+    hosts = {}
+  }
+
+  assert {
+    condition     = strcontains(output.message, "hosts is empty")
+    error_message = output.message
+  }
+}
+
+run "keys_unfit_for_host_names" {
+  command = plan
+
+  variables {
+    hosts = {
+      "Core_1"                = { groups = var.all, cpus = 2, memory_mb = 8192, disk_gb = 20 }
+      "-a"                    = { groups = [], cpus = 2, memory_mb = 8192, disk_gb = 20 }
+      "a-"                    = { groups = [], cpus = 2, memory_mb = 8192, disk_gb = 20 }
+      "abcdefghijklmnopqrstu" = { groups = [], cpus = 2, memory_mb = 8192, disk_gb = 20 }
+    }
+  }
+
+  assert {
+    condition     = alltrue([for key in ["Core_1", "-a", "a-", "abcdefghijklmnopqrstu"] : strcontains(output.message, "The key \"${key}\" of hosts")])
+    error_message = output.message
+  }
+}
+
+run "an_unknown_group" {
+  command = plan
+
+  variables {
+    hosts = { "1" = { groups = ["kafka", "cassandra"], cpus = 2, memory_mb = 8192, disk_gb = 20 } }
+  }
+
+  assert {
+    condition     = output.problems == ["Host \"1\" has unknown groups [cassandra]. Known are zookeeper, kafka, spark_master, spark_worker, streaming, producer."]
+    error_message = output.message
+  }
+}
+
+run "too_little_of_a_host" {
+  command = plan
+
+  variables {
+    hosts = {
+      cpus   = { groups = [], cpus = 0, memory_mb = 8192, disk_gb = 20 }
+      half   = { groups = [], cpus = 1.5, memory_mb = 8192, disk_gb = 20 }
+      memory = { groups = [], cpus = 2, memory_mb = 100, disk_gb = 20 }
+      disk   = { groups = [], cpus = 2, memory_mb = 8192, disk_gb = 0 }
+    }
+  }
+
+  assert {
+    condition     = alltrue([for key in ["cpus", "half", "memory", "disk"] : strcontains(output.message, "Host \"${key}\" has")])
+    error_message = output.message
+  }
+}
+
+run "a_number_outside_the_subnet" {
+  command = plan
+
+  variables {
+    hosts = {
+      a = { groups = [], cpus = 2, memory_mb = 8192, disk_gb = 20, number = 300 }
+      b = { groups = [], cpus = 2, memory_mb = 8192, disk_gb = 20, number = 1 }
+      c = { groups = [], cpus = 2, memory_mb = 8192, disk_gb = 20, number = 20.5 }
+    }
+  }
+
+  assert {
+    condition     = alltrue([for key in ["a", "b", "c"] : strcontains(output.message, "Host \"${key}\" has the number")])
+    error_message = output.message
+  }
+}
+
+run "two_hosts_on_one_number" {
+  command = plan
+
+  variables {
+    hosts = {
+      a = { groups = [], cpus = 2, memory_mb = 8192, disk_gb = 20, number = 70 }
+      b = { groups = [], cpus = 2, memory_mb = 8192, disk_gb = 20, number = 70 }
+    }
+  }
+
+  assert {
+    condition     = strcontains(output.message, "a -> 70, b -> 70")
+    error_message = output.message
+  }
+}
+
+run "parts_that_are_missing" {
+  command = plan
+
+  variables {
+    hosts = {
+      a = { groups = ["zookeeper", "spark_master", "streaming", "producer"], cpus = 2, memory_mb = 8192, disk_gb = 20 }
+      b = { groups = [], cpus = 2, memory_mb = 8192, disk_gb = 20 }
+    }
+  }
+
+  assert {
+    condition     = length(output.problems) == 1 && strcontains(output.message, "No host has any of the groups kafka, spark_worker:")
+    error_message = output.message
+  }
+}
+
+run "an_even_ensemble" {
+  command = plan
+
+  variables {
+    hosts = {
+      a = { groups = var.all, cpus = 2, memory_mb = 8192, disk_gb = 20 }
+      b = { groups = ["zookeeper"], cpus = 2, memory_mb = 8192, disk_gb = 20 }
+    }
+  }
+
+  assert {
+    condition     = length(output.problems) == 1 && strcontains(output.message, "zookeeper has 2 hosts (a, b)")
+    error_message = output.message
+  }
+}

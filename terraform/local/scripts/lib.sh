@@ -2,6 +2,8 @@
 # What the scripts of this target share. Source it.
 
 set -euo pipefail
+# Where Debian has nft, and where a user's PATH does not lead.
+PATH="$PATH:/usr/sbin:/sbin"
 
 fail() {
     printf 'Error: %s\n' "$*" >&2

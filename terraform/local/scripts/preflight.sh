@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 
 missing=()
-need() { PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null || missing+=("$1 (Debian package $2)"); }
+need() { command -v "$1" >/dev/null || missing+=("$1 (Debian package $2)"); }
 need systemd-nspawn systemd-container
 need mmdebstrap mmdebstrap
 need ip iproute2

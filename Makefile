@@ -7,15 +7,17 @@ SHELL := bash
 TARGET   ?= local
 TOPOLOGY ?= single
 NAME     ?= pipeline
-ARCH     ?= x86_64
+ARCH     ?= $(if $(filter aws,$(TARGET)),arm64,x86_64)
 DATASET  ?= sample
 
 # Where terraform puts what it generates: inventories/<folder>, generated/<folder>.
 folder    := $(TARGET)$(if $(filter-out pipeline,$(NAME)),-$(NAME))
 python    := .venv/bin/python
-terraform := TF_WORKSPACE=$(if $(filter-out pipeline,$(NAME)),$(NAME),default) terraform -chdir=terraform/$(TARGET)
-# For tools/setup: emulated hosts need more of this machine.
-export ARCH
+# Other targets than local have a provider, which tools/providers finds or makes where no registry answers.
+providers := $(if $(filter-out local,$(TARGET)),export TF_CLI_CONFIG_FILE && TF_CLI_CONFIG_FILE=$$(tools/providers $(TARGET)) &&)
+terraform := $(providers) TF_WORKSPACE=$(if $(filter-out pipeline,$(NAME)),$(NAME),default) terraform -chdir=terraform/$(TARGET)
+# For tools/setup: what this machine needs depends on the hosts.
+export ARCH TARGET
 tf_vars   := -var-file=../topologies/$(TOPOLOGY).tfvars -var name=$(NAME) -var arch=$(ARCH)
 
 export ANSIBLE_INVENTORY := inventories/pipeline/hosts.yml,inventories/$(folder)/hosts.yml
@@ -44,7 +46,7 @@ up: ## Make the hosts, deploy, wait for the first rows, show the status page
 	@tools/setup
 	@$(MAKE) --no-print-directory -j3 hosts artifacts sample
 	@$(MAKE) --no-print-directory deploy
-	@$(python) tools/status.py --target $(folder) --wait $(if $(filter arm64,$(ARCH)),600,120)
+	@$(python) tools/status.py --target $(folder) --wait 120
 
 .PHONY: down
 down: ## Remove the hosts with their data and tables
@@ -56,6 +58,7 @@ hosts: ## Make the hosts alone, or bring back those that died (terraform apply)
 	@tools/setup
 	@$(terraform) init -input=false >/dev/null
 	@$(terraform) apply -input=false -auto-approve $(tf_vars)
+	@$(if $(filter-out local,$(TARGET)),$(python) tools/reach.py --target $(folder),:)
 
 .PHONY: deploy
 deploy: ## Install and configure everything on the hosts (ansible-playbook)
@@ -121,5 +124,5 @@ help: ## Print this
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@printf '\nTARGET=local TOPOLOGY=single NAME=pipeline ARCH=x86_64|arm64\n'
+	@printf '\nTARGET=local|libvirt|aws TOPOLOGY=single NAME=pipeline ARCH=x86_64|arm64\n'
 	@printf 'DATASET=sample|imdb or BASICS=path-or-URL RATINGS=path-or-URL; MSGS_PER_SEC PRODUCER_LIMIT RUN_ID\n'

@@ -178,7 +178,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--target", default="local", help="folder of inventories/ (default: local)")
     parser.add_argument("--json", action="store_true", help="print the state as JSON")
-    parser.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="for first rows")
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="for first rows; emulated hosts are given six times as long",
+    )
     arguments = parser.parse_args()
 
     try:
@@ -186,6 +192,8 @@ def main() -> int:
     except HostsError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
+    if any(host.get("host_emulated") for host in target.hosts.values()):
+        arguments.wait *= 6
     deadline = time.monotonic() + arguments.wait
     state = collect(target)
     while arguments.wait and not has_output(state) and time.monotonic() < deadline:

@@ -51,7 +51,7 @@ def _copy_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, ta
     path = PurePosixPath(target)
     if path.is_absolute() or ".." in path.parts:
         raise ArtifactError(
-            f"{tar.name!r} holds {member.name}, which leads out of its folder. Do not use this file."
+            f"{tar.name!r} holds {member.name}, which leads out of its folder. Do not use it."
         )
     content = tar.extractfile(member)
     assert content is not None, "a regular file has content"

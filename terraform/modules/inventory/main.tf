@@ -10,7 +10,7 @@ locals {
 
   header = "# Written by terraform; changes are lost with the next apply."
 
-  inventory = { all = merge(length(var.variables) == 0 ? {} : { vars = var.variables }, {
+  inventory = { all = {
     hosts = { for name, host in var.hosts : name => merge({
       ansible_host                 = host.ssh_address
       ansible_user                 = var.user
@@ -25,11 +25,13 @@ locals {
       },
       host.rack == null ? {} : { host_rack = host.rack },
       length(host.volumes) == 0 ? {} : { host_volumes = host.volumes },
+      # As variables of hosts: those of the group all lose to inventories/pipeline/group_vars/all.
+      var.variables,
     ) }
     children = { for group in local.groups : group => {
       hosts = { for name, host in var.hosts : name => {} if contains(host.groups, group) }
     } }
-  }) }
+  } }
 
   files = {
     (local.hosts_file) = "${local.header}\n${yamlencode(local.inventory)}"

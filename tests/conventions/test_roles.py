@@ -27,10 +27,15 @@ def load(path: Path) -> Any:
     return yaml.safe_load(path.read_text())
 
 
+# They are called by other roles, with variables that these have checked.
+HELPERS = {"release", "removal", "service"}
+
+
 def specified(role: Path) -> dict[str, dict[str, Any]]:
-    options: dict[str, dict[str, Any]] = load(role / "meta/argument_specs.yml")["argument_specs"][
-        "main"
-    ]["options"]
+    """Every entry point's options."""
+    options: dict[str, dict[str, Any]] = {}
+    for spec in load(role / "meta/argument_specs.yml")["argument_specs"].values():
+        options |= spec.get("options", {})
     return options
 
 
@@ -112,8 +117,7 @@ def strip_comments(text: str) -> str:
 
 @pytest.mark.parametrize(
     "role",
-    # The role release is called by others, with variables that they checked.
-    [role for role in ROLES if role.name != "release"],
+    [role for role in ROLES if role.name not in HELPERS],
     ids=lambda role: role.name,
 )
 def test_every_role_can_be_checked_by_itself(role: Path) -> None:
@@ -121,6 +125,17 @@ def test_every_role_can_be_checked_by_itself(role: Path) -> None:
     reading = {"name", "register", "when", "vars", "ansible.builtin.slurp", "ansible.builtin.fail"}
     for task in preflight:
         assert set(task) <= reading, f"{task['name']} may change the host"
+
+
+@pytest.mark.parametrize(
+    "role",
+    [role for role in ROLES if role.name not in HELPERS],
+    ids=lambda role: role.name,
+)
+def test_every_role_can_be_taken_off(role: Path) -> None:
+    assert (role / "tasks/remove.yml").exists()
+    assert "remove" in load(role / "meta/argument_specs.yml")["argument_specs"]
+    assert "\n## Removal\n" in (role / "README.md").read_text()
 
 
 @every_task_file

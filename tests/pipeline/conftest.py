@@ -14,7 +14,7 @@ from hosts import HostsError, Target, load, run
 
 from ..variables import HostVariables, Variables
 from ..waiting import wait_for
-from .deployment import status_of, unit_states
+from .deployment import name_of, status_of, terraform, unit_states
 from .expected import Expected, expected_tables
 from .tables import Tables, tables_of
 
@@ -28,6 +28,17 @@ def target() -> Target:
         return load(os.environ["TARGET_DIR"])
     except HostsError as error:
         pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def bare(target: Target) -> Generator[Target]:
+    """A host of its own, as terraform makes it, of the same image."""
+    name = f"{name_of(target)[:15]}-bare"
+    terraform("apply", name)
+    try:
+        yield load(f"local-{name}")
+    finally:
+        terraform("destroy", name)
 
 
 @pytest.fixture(scope="session")

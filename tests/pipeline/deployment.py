@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hosts import ROOT, HostsError, Target, run
 
 from ..variables import deploy_arguments
@@ -21,6 +25,12 @@ TERRAFORM_SECONDS = 300
 
 # systemd's message for "a unit has started", see systemd.journal-fields(7).
 STARTED = "39f53479d3a045ac8e11786248231fbf"
+
+# Every file's name, rights and owner, and every content: users and units are files too.
+LISTING = (
+    "sudo find /etc /opt /usr /var/lib -xdev -printf '%p %M %U:%G %l\\n' | sort; "
+    "sudo find /etc /opt /usr/local -xdev -type f -exec sha256sum '{}' + | sort -k 2"
+)
 
 _RECAP = re.compile(
     r"^(?P<host>\S+)\s+: ok=\d+\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)"
@@ -61,24 +71,25 @@ class PlaybookRun:
 
 def run_playbook(
     *arguments: str,
+    playbook: str = "site.yml",
     inventories: Sequence[Path] = (),
     environment: dict[str, str] | None = None,
     seconds: float = PLAYBOOK_SECONDS,
 ) -> PlaybookRun:
-    """Run ansible/site.yml as the operator does, with what the pipeline was deployed with.
+    """Run a playbook as the operator does, with what the pipeline was deployed with.
 
     Args:
         arguments: more arguments of ansible-playbook.
+        playbook: which of ansible/.
         inventories: in place of the running pipeline's.
         environment: variables to set for it.
         seconds: the most that it may take.
     """
-    variables = os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
-    variables.pop("ANSIBLE_SSH_EXTRA_ARGS", None)  # testinfra's, see ../conftest.py
+    variables = _plain_environment()
     if inventories:
         variables["ANSIBLE_INVENTORY"] = ",".join(str(path) for path in inventories)
     done = subprocess.run(
-        ["ansible-playbook", "ansible/site.yml", *deploy_arguments(), *arguments],
+        ["ansible-playbook", f"ansible/{playbook}", *deploy_arguments(), *arguments],
         cwd=ROOT,
         env=variables | (environment or {}),
         stdin=subprocess.DEVNULL,
@@ -89,6 +100,41 @@ def run_playbook(
         check=False,
     )
     return PlaybookRun(done.returncode, done.stdout)
+
+
+def cut_off_after(task: str, *arguments: str) -> None:
+    """Run ansible/site.yml and kill it, hard, as soon as it has come to a task."""
+    with subprocess.Popen(
+        ["ansible-playbook", "ansible/site.yml", *deploy_arguments(), *arguments],
+        cwd=ROOT,
+        env=_plain_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as play:
+        assert play.stdout is not None
+        watchdog = threading.Timer(PLAYBOOK_SECONDS, os.killpg, (play.pid, signal.SIGKILL))
+        watchdog.start()
+        try:
+            said = []
+            for line in play.stdout:
+                said.append(line)
+                if line.startswith(f"TASK [{task}]"):
+                    break
+            else:
+                pytest.fail(f"the play never came to {task!r}:\n{''.join(said[-60:])}")
+        finally:
+            watchdog.cancel()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(play.pid, signal.SIGKILL)
+
+
+def _plain_environment() -> dict[str, str]:
+    variables = os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+    variables.pop("ANSIBLE_SSH_EXTRA_ARGS", None)  # testinfra's, see ../conftest.py
+    return variables
 
 
 def terraform(command: str, name: str, *arguments: str) -> str:

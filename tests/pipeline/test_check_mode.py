@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from hosts import ROOT, Target, load, run
+from hosts import ROOT, Target, run
 
-from .deployment import name_of, run_playbook, terraform
+from .deployment import LISTING, run_playbook
 
 pytestmark = pytest.mark.deploy
-
-# Every file's name, rights and owner, and every content: users and units are files too.
-LISTING = (
-    "sudo find /etc /opt /usr /var/lib -xdev -printf '%p %M %U:%G %l\\n' | sort; "
-    "sudo find /etc /opt /usr/local -xdev -type f -exec sha256sum '{}' + | sort -k 2"
-)
-
-
-@pytest.fixture(scope="module")
-def bare(target: Target) -> Generator[Target]:
-    """A host of its own, as terraform makes it."""
-    name = f"{name_of(target)[:15]}-bare"
-    terraform("apply", name)
-    try:
-        yield load(f"local-{name}")
-    finally:
-        terraform("destroy", name)
 
 
 def inventories(target: Target) -> list[Path]:

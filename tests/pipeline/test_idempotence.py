@@ -10,7 +10,7 @@ from hosts import Target
 
 from ..variables import HostVariables
 from ..waiting import wait_for
-from .deployment import run_playbook, starts_since, unit_states
+from .deployment import as_root, cut_off_after, run_playbook, starts_since, unit_states
 
 pytestmark = pytest.mark.deploy
 
@@ -77,6 +77,44 @@ def test_changed_setting_restarts_just_its_service(
     restarts_just(target, change, change.value, patience)
     # Going back is a change like any other.
     restarts_just(target, change, before, patience)
+
+
+def test_a_run_that_was_cut_off_is_made_good_by_the_next(
+    target: Target, variables: HostVariables, patience: float
+) -> None:
+    before, since = unit_states(target), time.time()
+    heap = str(variables["kafka_heap_size"])
+    assert heap != "950m"
+    cut_off_after(
+        "kafka : Configure | Write the command that all others are links to",
+        "-e",
+        "kafka_heap_size=950m",
+    )
+    assert unit_states(target) == before, "the play came further than it was meant to"
+
+    again = run_playbook("-e", "kafka_heap_size=950m")
+    assert again.exit_code == 0, again.end
+    assert unit_states(target)["kafka"].invocation != before["kafka"].invocation
+    assert starts_since(target, "kafka", since) == 1
+    restarts_just(target, Change("kafka_heap_size", "950m", "kafka"), heap, patience)
+
+
+def test_a_unit_edited_by_hand_is_reported_and_restored(target: Target, patience: float) -> None:
+    edit = "echo Nice=5 >>/etc/systemd/system/zookeeper.service"
+    as_root(target, "zookeeper", "sh", "-c", f"'{edit}'")
+    before, since = unit_states(target), time.time()
+    check = run_playbook("--check", "--diff")
+    assert check.exit_code == 0, check.end
+    assert sum(check.changed.values()) == 1, check.changed_tasks
+    assert "-Nice=5" in check.output
+
+    restored = run_playbook()
+    assert restored.exit_code == 0, restored.end
+    assert "Nice=5" not in as_root(target, "zookeeper", "systemctl", "cat", "zookeeper")
+    after = unit_states(target)
+    changed = {unit for unit in after if after[unit].invocation != before[unit].invocation}
+    assert changed == {"zookeeper"}
+    assert starts_since(target, "zookeeper", since) == 1
 
 
 def restarts_just(target: Target, change: Change, value: str, patience: float) -> None:

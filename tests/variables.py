@@ -46,7 +46,8 @@ class Variables:
         HostVars(inventory=self._inventory, variable_manager=self._manager, loader=self._loader)
         self._defaults: dict[str, Any] = {}
         for path in sorted((ROOT / "roles").glob("*/defaults/main.yml")):
-            self._defaults |= self._loader.load_from_file(str(path)) or {}
+            values = self._loader.load_from_file(str(path), trusted_as_template=True)
+            self._defaults |= values or {}
 
     def of(self, host: str) -> HostVariables:
         """Return the variables of a host of the inventory.

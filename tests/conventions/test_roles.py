@@ -138,6 +138,12 @@ def test_every_role_can_be_taken_off(role: Path) -> None:
     assert "\n## Removal\n" in (role / "README.md").read_text()
 
 
+@every_role
+def test_every_role_has_a_molecule_scenario_and_says_how_to_run_it(role: Path) -> None:
+    assert (role / "molecule/default/molecule.yml").exists()
+    assert f"cd roles/{role.name} && molecule test" in (role / "README.md").read_text()
+
+
 @every_task_file
 def test_task_files_are_short(tasks: Path) -> None:
     assert len(tasks.read_text().splitlines()) <= LONGEST_TASK_FILE

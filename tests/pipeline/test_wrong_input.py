@@ -69,6 +69,15 @@ def test_wrong_value_is_refused(target: Target, wrong: Wrong) -> None:
     assert unit_states(target) == before
 
 
+def test_a_host_too_small_for_its_services_is_refused(target: Target) -> None:
+    run = run_playbook(
+        "-e", "host_memory_mb=512", "-e", "spark_worker_memory_mb=300", seconds=SECONDS
+    )
+    refuses(
+        run, target, "512 MiB", "kafka_heap_size=1024", "Give the host more", "Nothing was changed"
+    )
+
+
 def test_memory_is_measured_by_what_the_host_was_given(
     target: Target, variables: HostVariables
 ) -> None:

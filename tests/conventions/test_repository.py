@@ -21,6 +21,7 @@ REGISTRIES = [
     "crates" + ".io",
     "npmjs" + ".org",
     "proxy" + ".golang.org",
+    "registry" + ".terraform",
 ]
 
 

@@ -1,0 +1,637 @@
+"""terraform/aws, applied for real against moto, and what there is then, as AWS's own API tells it.
+
+Not asserted, as moto does not play it: that hosts boot, run their user data and answer by ssh; that
+packets are let through or dropped as the rules say; that a volume of one zone is refused to a host
+of another. aws_server.py says where moto itself was mended.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from .aws_moto import IMAGE, REGION, Aws, moto_server
+from .aws_project import Project, copy_project
+from .inventories import check_inventory
+
+ZONES = [f"{REGION}a", f"{REGION}b", f"{REGION}c"]
+ALLOWED = "203.0.113.0/24"
+HOST = 'aws_instance.host["1"]'
+CORE = {"zookeeper", "kafka"}
+GROUPS = {
+    "single": {"pipeline-1": {*CORE, "spark_master", "spark_worker", "streaming", "producer"}},
+    "cluster": {
+        **{f"wide-core-{n}": CORE for n in (1, 2, 3)},
+        **{f"wide-spark-{n}": {"spark_master"} for n in (1, 2)},
+        **{f"wide-worker-{n}": {"spark_worker"} for n in (1, 2, 3)},
+        **{f"wide-edge-{n}": {"streaming", "producer"} for n in (1, 2)},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One topology, applied."""
+
+    topology: str
+    name: str
+    project: Project
+    variables: list[str]
+    before: dict[str, set[str]]
+
+    @property
+    def aws(self) -> Aws:
+        """The moto server that it is applied to."""
+        return self.project.aws
+
+    @property
+    def generated(self) -> Path:
+        """Where its ssh config lies."""
+        target = "aws" if self.name == "pipeline" else f"aws-{self.name}"
+        return self.project.folder / "generated" / target
+
+    def instances(self) -> dict[str, dict[str, Any]]:
+        """Return the running instances by name."""
+        found = {}
+        for reservation in self.aws.client("ec2").describe_instances()["Reservations"]:
+            for instance in reservation["Instances"]:
+                if instance["State"]["Name"] != "terminated":
+                    found[tags(instance)["Name"]] = instance
+        return found
+
+    def volumes(self) -> dict[str, dict[str, Any]]:
+        """Return the volumes by name."""
+        volumes = self.aws.client("ec2").describe_volumes()["Volumes"]
+        return {tags(volume)["Name"]: volume for volume in volumes}
+
+    @property
+    def bucket(self) -> str:
+        """The output bucket's name."""
+        return f"{self.name}-output-123456789012-{REGION}"
+
+
+def tags(of: dict[str, Any]) -> dict[str, str]:
+    """Return the tags of what the API describes."""
+    return {tag["Key"]: tag["Value"] for tag in of.get("Tags") or of.get("TagSet") or []}
+
+
+def everything(aws: Aws) -> dict[str, set[str]]:
+    """Return the ids of all that an account may hold, of the kinds that the root makes."""
+    ec2, iam, s3 = aws.client("ec2"), aws.client("iam"), aws.client("s3")
+    vpcs = {it["VpcId"] for it in ec2.describe_vpcs()["Vpcs"]}
+    return {
+        "instances": {
+            instance["InstanceId"]
+            for reservation in ec2.describe_instances()["Reservations"]
+            for instance in reservation["Instances"]
+            if instance["State"]["Name"] != "terminated"
+        },
+        "volumes": {it["VolumeId"] for it in ec2.describe_volumes()["Volumes"]},
+        "snapshots": {it["SnapshotId"] for it in ec2.describe_snapshots()["Snapshots"]},
+        "vpcs": vpcs,
+        "subnets": {it["SubnetId"] for it in ec2.describe_subnets()["Subnets"]},
+        "route tables": {it["RouteTableId"] for it in ec2.describe_route_tables()["RouteTables"]},
+        "internet gateways": {
+            it["InternetGatewayId"] for it in ec2.describe_internet_gateways()["InternetGateways"]
+        },
+        "nat gateways": {
+            it["NatGatewayId"]
+            for it in ec2.describe_nat_gateways()["NatGateways"]
+            if it["State"] != "deleted"
+        },
+        "addresses": {it["AllocationId"] for it in ec2.describe_addresses()["Addresses"]},
+        "endpoints": {
+            it["VpcEndpointId"]
+            for it in ec2.describe_vpc_endpoints()["VpcEndpoints"]
+            if it["State"] != "deleted"
+        },
+        "interfaces": {
+            it["NetworkInterfaceId"]
+            for it in ec2.describe_network_interfaces()["NetworkInterfaces"]
+            if it["VpcId"] in vpcs  # moto keeps a gateway's when its VPC is long gone
+        },
+        "security groups": {
+            it["GroupId"] for it in ec2.describe_security_groups()["SecurityGroups"]
+        },
+        "key pairs": {it["KeyPairId"] for it in ec2.describe_key_pairs()["KeyPairs"]},
+        "roles": {it["RoleName"] for it in iam.list_roles()["Roles"]},
+        "profiles": {
+            it["InstanceProfileName"] for it in iam.list_instance_profiles()["InstanceProfiles"]
+        },
+        "buckets": {it["Name"] for it in s3.list_buckets()["Buckets"]},
+    }
+
+
+def at_once(work: Callable[[Deployment], None], deployments: list[Deployment]) -> None:
+    """Do something with each deployment, all at the same time: mostly it is waiting."""
+    with ThreadPoolExecutor(max_workers=len(deployments)) as pool:
+        for done in [pool.submit(work, deployment) for deployment in deployments]:
+            done.result()
+
+
+@pytest.fixture(scope="module")
+def deployments(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Deployment]]:
+    """`single`, reached by Session Manager, and `cluster`, by a bastion, each in an account."""
+    cluster = ["-var-file=../topologies/cluster.tfvars", "-var=name=wide", "-var=access=bastion"]
+    cluster.append(f'-var=bastion_allowed_cidrs=["{ALLOWED}"]')
+    with ExitStack() as stack:
+        made = []
+        for topology, name, variables in (("single", "pipeline", []), ("cluster", "wide", cluster)):
+            folder = tmp_path_factory.mktemp(topology)
+            aws = stack.enter_context(moto_server(folder))
+            project = copy_project(folder, aws)
+            if name != "pipeline":
+                project.terraform("workspace", "new", name)
+            made.append(Deployment(topology, name, project, variables, everything(aws)))
+        at_once(lambda it: it.project.apply(*it.variables), made)
+        yield {deployment.topology: deployment for deployment in made}
+
+
+@pytest.fixture(params=["single", "cluster"])
+def deployment(request: pytest.FixtureRequest, deployments: dict[str, Deployment]) -> Deployment:
+    """Each of the two."""
+    return deployments[request.param]
+
+
+@pytest.fixture
+def single(deployments: dict[str, Deployment]) -> Deployment:
+    """The one with one host."""
+    return deployments["single"]
+
+
+@pytest.fixture
+def cluster(deployments: dict[str, Deployment]) -> Deployment:
+    """The one with three zones and a bastion."""
+    return deployments["cluster"]
+
+
+# --- hosts ----------------------------------------------------------------------------------------
+
+
+def test_a_second_plan_is_empty(deployment: Deployment) -> None:
+    assert deployment.project.changes(*deployment.variables) == ""
+
+
+def test_each_host_is_a_graviton_instance_with_debians_image(deployment: Deployment) -> None:
+    instances = deployment.instances()
+    assert set(instances) - {"wide bastion"} == set(GROUPS[deployment.topology])
+    for instance in instances.values():
+        assert instance["ImageId"] == IMAGE
+        assert instance["Architecture"] == "arm64"
+        assert re.match(r"[a-z]+\d+g\.", instance["InstanceType"])
+
+
+def test_no_host_has_a_public_address(deployment: Deployment) -> None:
+    for name, instance in deployment.instances().items():
+        if name != "wide bastion":
+            assert not instance.get("PublicIpAddress")
+            for interface in instance["NetworkInterfaces"]:
+                assert not interface.get("Association", {}).get("PublicIp")
+    for subnet in deployment.aws.client("ec2").describe_subnets()["Subnets"]:
+        if tags(subnet):
+            assert not subnet["MapPublicIpOnLaunch"]
+
+
+def test_the_metadata_service_wants_a_session(deployment: Deployment) -> None:
+    for instance in deployment.instances().values():
+        assert instance["MetadataOptions"]["HttpTokens"] == "required"
+        assert instance["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
+
+
+def test_hosts_are_spread_over_the_zones(cluster: Deployment) -> None:
+    instances = cluster.instances()
+    placed = {name: it["Placement"]["AvailabilityZone"] for name, it in instances.items()}
+    for group in ("core", "worker"):
+        assert [placed[f"wide-{group}-{number}"] for number in (1, 2, 3)] == ZONES
+    for group in ("spark", "edge"):
+        assert [placed[f"wide-{group}-{number}"] for number in (1, 2)] == ZONES[:2]
+    subnets = {
+        subnet["SubnetId"]: subnet["AvailabilityZone"]
+        for subnet in cluster.aws.client("ec2").describe_subnets()["Subnets"]
+    }
+    for name, instance in instances.items():
+        assert subnets[instance["NetworkInterfaces"][0]["SubnetId"]] == placed[name]
+
+
+def test_everything_is_tagged(deployment: Deployment) -> None:
+    ec2 = deployment.aws.client("ec2")
+    made = [
+        *deployment.instances().values(),
+        *ec2.describe_volumes()["Volumes"],
+        *(it for it in ec2.describe_vpcs()["Vpcs"] if not it["IsDefault"]),
+        *ec2.describe_nat_gateways()["NatGateways"],
+        *ec2.describe_vpc_endpoints()["VpcEndpoints"],
+        *(
+            it
+            for it in ec2.describe_security_groups()["SecurityGroups"]
+            if it["GroupName"].startswith("imdb ")
+        ),
+        deployment.aws.client("s3").get_bucket_tagging(Bucket=deployment.bucket),
+    ]
+    for it in made:
+        found = tags(it)
+        assert found.pop("Name")
+        found.pop("Groups", None)
+        assert found == {
+            "Project": "imdb-pipeline",
+            "Pipeline": deployment.name,
+            "ManagedBy": "terraform",
+        }, it
+
+
+# --- storage --------------------------------------------------------------------------------------
+
+
+def test_every_volume_is_encrypted(deployment: Deployment) -> None:
+    volumes = deployment.volumes()
+    assert volumes
+    for volume in volumes.values():
+        assert volume["Encrypted"]
+        assert volume["VolumeType"] == "gp3"
+
+
+def test_kafka_and_zookeeper_have_volumes_of_their_own(deployment: Deployment) -> None:
+    volumes, instances = deployment.volumes(), deployment.instances()
+    expected = {
+        f"{host} {service}"
+        for host, groups in GROUPS[deployment.topology].items()
+        for service in groups & CORE
+    }
+    assert {name for name in volumes if not name.endswith(" system")} == expected
+    for name in expected:
+        (attachment,) = volumes[name]["Attachments"]
+        instance = instances[name.split()[0]]
+        assert attachment["InstanceId"] == instance["InstanceId"]
+        ends = {it["Ebs"]["VolumeId"]: it["Ebs"] for it in instance["BlockDeviceMappings"]}
+        assert ends[attachment["VolumeId"]]["DeleteOnTermination"] is False
+    zones = {name: it["Placement"]["AvailabilityZone"] for name, it in instances.items()}
+    assert all(volumes[name]["AvailabilityZone"] == zones[name.split()[0]] for name in expected)
+
+
+def test_the_bucket_is_private_versioned_and_encrypted(deployment: Deployment) -> None:
+    s3, bucket = deployment.aws.client("s3"), deployment.bucket
+    block = s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
+    assert block == dict.fromkeys(block, True)
+    assert len(block) == 4
+    assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+    encryption = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]
+    (rule,) = encryption["Rules"]
+    assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    ownership = s3.get_bucket_ownership_controls(Bucket=bucket)["OwnershipControls"]
+    assert ownership["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+    (lifecycle,) = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    assert lifecycle["Status"] == "Enabled"
+    assert lifecycle["NoncurrentVersionExpiration"]["NoncurrentDays"] == 30
+    assert lifecycle["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] == 7
+
+
+def test_the_bucket_refuses_what_is_not_tls(deployment: Deployment) -> None:
+    s3 = deployment.aws.client("s3")  # which talks plain http to moto
+    with pytest.raises(ClientError) as refused:
+        s3.put_object(Bucket=deployment.bucket, Key="parquet/part", Body=b"rows")
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+
+
+# --- rights ---------------------------------------------------------------------------------------
+
+
+def rights(deployment: Deployment, instance: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return all statements of the policies of an instance's role."""
+    iam = deployment.aws.client("iam")
+    profile = instance["IamInstanceProfile"]["Arn"].rpartition("/")[2]
+    profile = iam.get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]
+    (role,) = profile["Roles"]
+    assert iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"] == []
+    statements: list[dict[str, Any]] = []
+    for policy in iam.list_role_policies(RoleName=role["RoleName"])["PolicyNames"]:
+        document = iam.get_role_policy(RoleName=role["RoleName"], PolicyName=policy)
+        statements += document["PolicyDocument"]["Statement"]
+    return statements
+
+
+def test_writers_may_use_the_bucket_and_nothing_else(deployment: Deployment) -> None:
+    bucket = f"arn:aws:s3:::{deployment.bucket}"
+    for name, groups in GROUPS[deployment.topology].items():
+        instance = deployment.instances()[name]
+        if not groups & {"spark_worker", "streaming"}:
+            assert "IamInstanceProfile" not in instance
+            continue
+        asked = set()
+        for statement in rights(deployment, instance):
+            assert statement["Effect"] == "Allow"
+            services = {action.partition(":")[0] for action in statement["Action"]}
+            asked |= services
+            assert not any("*" in action for action in statement["Action"])
+            if services == {"s3"}:
+                assert set(statement["Resource"]) <= {bucket, f"{bucket}/*"}
+        # Session Manager's four doors are all that the other way in needs.
+        assert asked == ({"s3", "ssm", "ssmmessages"} if name == "pipeline-1" else {"s3"})
+
+
+# --- network --------------------------------------------------------------------------------------
+
+
+def ingress(deployment: Deployment) -> list[dict[str, Any]]:
+    """Return all rules that let something in, in the VPC of the deployment."""
+    ec2 = deployment.aws.client("ec2")
+    groups = {
+        group["GroupId"]
+        for group in ec2.describe_security_groups()["SecurityGroups"]
+        if tags(group)
+    }
+    rules = ec2.describe_security_group_rules()["SecurityGroupRules"]
+    return [it for it in rules if it["GroupId"] in groups and not it["IsEgress"]]
+
+
+def test_nothing_is_open_to_a_range_of_addresses(single: Deployment) -> None:
+    rules = ingress(single)
+    assert rules
+    for rule in rules:
+        assert "CidrIpv4" not in rule
+        assert "CidrIpv6" not in rule
+        assert rule["ReferencedGroupInfo"]["GroupId"]
+        assert rule["FromPort"] != 22
+
+
+def test_the_bastion_alone_is_open_to_its_allow_list(cluster: Deployment) -> None:
+    (bastion,) = cluster.instances()["wide bastion"]["NetworkInterfaces"][0]["Groups"]
+    ranges = [rule for rule in ingress(cluster) if "ReferencedGroupInfo" not in rule]
+    assert [(it["GroupId"], it["CidrIpv4"], it["FromPort"], it["ToPort"]) for it in ranges] == [
+        (bastion["GroupId"], ALLOWED, 22, 22)
+    ]
+    for rule in ingress(cluster):
+        if rule["FromPort"] == 22 and rule not in ranges:
+            assert rule["ReferencedGroupInfo"]["GroupId"] == bastion["GroupId"]
+
+
+def test_each_host_is_in_the_security_group_of_its_groups(deployment: Deployment) -> None:
+    for name, groups in GROUPS[deployment.topology].items():
+        (interface,) = deployment.instances()[name]["NetworkInterfaces"]
+        (group,) = interface["Groups"]
+        assert group["GroupName"] == f"imdb {deployment.name} {'+'.join(sorted(groups))}"
+
+
+def flows(deployment: Deployment) -> set[tuple[str, str, int, int]]:
+    """Return what may reach what: short names of security groups, and ports."""
+    ec2 = deployment.aws.client("ec2")
+    groups = ec2.describe_security_groups()["SecurityGroups"]
+    names = {group["GroupId"]: group["GroupName"].rpartition(" ")[2] for group in groups}
+    return {
+        (
+            names[rule["ReferencedGroupInfo"]["GroupId"]],
+            names[rule["GroupId"]],
+            rule["FromPort"],
+            rule["ToPort"],
+        )
+        for rule in ingress(deployment)
+        if "ReferencedGroupInfo" in rule
+    }
+
+
+def test_hosts_are_open_to_the_flows_of_the_pipeline_alone(cluster: Deployment) -> None:
+    core, edge = "kafka+zookeeper", "producer+streaming"
+    master, worker = "spark_master", "spark_worker"
+    assert flows(cluster) == {
+        *(("bastion", group, 22, 22) for group in (core, edge, master, worker)),
+        (core, core, 2181, 2181),
+        (master, core, 2181, 2181),
+        (core, core, 2888, 2888),
+        (core, core, 3888, 3888),
+        (core, core, 9092, 9092),
+        (edge, core, 9092, 9092),
+        (worker, master, 7077, 7077),
+        (edge, master, 7077, 7077),
+        (master, worker, 7078, 7078),
+        (worker, worker, 7080, 7096),
+        (edge, worker, 7080, 7096),
+        (worker, edge, 7080, 7096),
+        (worker, edge, 32768, 60999),
+        (master, edge, 32768, 60999),
+        (master, worker, 8081, 8081),
+        (master, edge, 4040, 4040),
+    }
+
+
+def test_s3_is_reached_without_the_internet(deployment: Deployment) -> None:
+    endpoints = deployment.aws.client("ec2").describe_vpc_endpoints()["VpcEndpoints"]
+    (endpoint,) = endpoints
+    assert endpoint["VpcEndpointType"] == "Gateway"
+    assert endpoint["ServiceName"] == f"com.amazonaws.{REGION}.s3"
+    assert len(endpoint["RouteTableIds"]) == 3
+    resources = {
+        resource
+        for statement in json.loads(endpoint["PolicyDocument"])["Statement"]
+        for resource in [statement["Resource"]]
+        for resource in (resource if isinstance(resource, list) else [resource])
+    }
+    bucket = f"arn:aws:s3:::{deployment.bucket}"
+    assert resources == {bucket, f"{bucket}/*", f"arn:aws:s3:::amazon-ssm-{REGION}/*"}
+
+
+# --- the hand-off ---------------------------------------------------------------------------------
+
+
+def test_ansible_reads_the_inventory(deployment: Deployment) -> None:
+    outputs = deployment.project.outputs()
+    hosts = check_inventory(Path(outputs["inventory"]), GROUPS[deployment.topology])
+    volumes, instances = deployment.volumes(), deployment.instances()
+    for name, found in hosts.items():
+        assert found["host_address"] == outputs["hosts"][name]
+        assert found["host_address"] == instances[name]["PrivateIpAddress"]
+        assert found["host_rack"] == instances[name]["Placement"]["AvailabilityZone"]
+        assert found["host_arch"] == "arm64"
+        assert found["streaming_output_path"] == f"s3a://{deployment.bucket}/parquet"
+        assert found["streaming_output_path_csv"] == f"s3a://{deployment.bucket}/csv"
+        assert found.get("host_volumes", []) == [
+            {
+                "device": "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_"
+                + volumes[f"{name} {service}"]["VolumeId"].replace("-", ""),
+                "path": f"/var/lib/{service}",
+            }
+            for service in sorted(GROUPS[deployment.topology][name] & CORE)
+        ]
+    assert outputs["output"] == f"s3a://{deployment.bucket}"
+    assert set(outputs["urls"]) == {"spark_master", "spark_worker", "streaming"}
+
+
+def ssh_settings(deployment: Deployment, host: str) -> dict[str, str]:
+    """Return what ssh makes of the generated config for a host."""
+    config = deployment.project.outputs()["ssh_config"]
+    said = subprocess.run(
+        ["ssh", "-G", "-F", config, host], capture_output=True, text=True, check=True, timeout=30
+    ).stdout
+    return dict(line.split(" ", 1) for line in said.splitlines() if " " in line)
+
+
+def test_ssh_goes_through_session_manager(single: Deployment) -> None:
+    settings = ssh_settings(single, "pipeline-1")
+    instance = single.instances()["pipeline-1"]["InstanceId"]
+    assert settings["hostname"] == instance
+    assert settings["user"] == "admin"
+    assert settings["stricthostkeychecking"] == "accept-new"
+    assert settings["proxycommand"].startswith("aws ssm start-session ")
+    assert f"--region {REGION} --target %h " in settings["proxycommand"]
+    assert "AWS-StartSSHSession --parameters portNumber=%p" in settings["proxycommand"]
+    # Ansible names the host by its address, for which the same must hold.
+    assert ssh_settings(single, instance)["proxycommand"] == settings["proxycommand"]
+
+
+def test_ssh_goes_through_the_bastion(cluster: Deployment) -> None:
+    settings = ssh_settings(cluster, "wide-worker-2")
+    instances = cluster.instances()
+    assert settings["hostname"] == instances["wide-worker-2"]["PrivateIpAddress"]
+    command = settings["proxycommand"]
+    assert command.startswith("ssh -W %h:%p ")
+    assert command.endswith(f"admin@{instances['wide bastion']['PublicIpAddress']}")
+    assert str(cluster.generated / "id_ed25519") in command
+
+
+def test_user_data_is_sound_and_small(deployment: Deployment, tmp_path: Path) -> None:
+    ec2 = deployment.aws.client("ec2")
+    for name in GROUPS[deployment.topology]:
+        encoded = ec2.describe_instance_attribute(
+            InstanceId=deployment.instances()[name]["InstanceId"], Attribute="userData"
+        )["UserData"]["Value"]
+        script = base64.b64decode(encoded)
+        assert len(script) < 16384, "AWS takes no more"
+        assert script.startswith(b"#!/usr/bin/env bash\n")
+        assert f"hostnamectl set-hostname '{name}'".encode() in script
+        file = tmp_path / f"{name}.sh"
+        file.write_bytes(script)
+        checked = subprocess.run(
+            ["shellcheck", str(file)], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert checked.returncode == 0, checked.stdout
+        url = f"https://s3.{REGION}.amazonaws.com/amazon-ssm-{REGION}/"
+        assert (url.encode() in script) == (deployment.topology == "single")
+
+
+# --- what goes wrong ------------------------------------------------------------------------------
+
+
+def test_wrong_hosts_are_refused_by_a_message_that_names_them(single: Deployment) -> None:
+    rest = '"zookeeper", "spark_master", "streaming", "producer"'
+    hosts = f"""
+    hosts      = {{
+      a = {{ groups = [{rest}], instance_type = "c5.large" }}
+      b = {{ groups = ["zookeeper"], spot = true }}
+    }}
+    subnet     = "10.80.0.0/20"
+    peer_cidrs = ["10.80.8.0/24"]
+    """
+    said = refused(single, hosts)
+    for part in (
+        'Host "a" has the instance_type c5.large, which is no Graviton',
+        'Host "b" is spot and has the groups zookeeper',
+        "No host has any of the groups kafka, spark_worker:",
+        "The group zookeeper has 2 hosts (a, b)",
+        "subnet 10.80.0.0/20 overlaps 10.80.8.0/24 of peer_cidrs",
+    ):
+        assert part in said
+    said = refused(single, 'hosts = { "1" = { groups = ["kafka", "cassandra"] } }')
+    assert 'Host "1" has unknown groups [cassandra]' in said
+
+
+def refused(deployment: Deployment, variables: str) -> str:
+    """Return what terraform says to wrong variables, on one line."""
+    file = deployment.project.root / "wrong.tfvars"
+    file.write_text(variables)
+    said = deployment.project.terraform("plan", "-no-color", f"-var-file={file}", code=1)
+    return " ".join(said.split())
+
+
+def test_a_host_with_data_is_not_moved_to_another_zone(single: Deployment) -> None:
+    groups = json.dumps(sorted(GROUPS["single"]["pipeline-1"]))
+    host = f'{{ groups = {groups}, memory_mb = 8192, zone = "{ZONES[2]}" }}'
+    said = refused(single, f'hosts = {{ "1" = {host} }}')
+    assert "a data volume cannot leave its zone" in said
+    assert f'Give it `zone = "{ZONES[0]}"`' in said
+
+
+def test_another_image_replaces_no_host(cluster: Deployment) -> None:
+    # The newest of Debian's images is now another one than the hosts were made from.
+    cluster.aws.client("ec2").deregister_image(ImageId=IMAGE)
+    assert cluster.project.changes(*cluster.variables) == ""
+
+
+def test_a_replaced_host_keeps_data_and_address(single: Deployment) -> None:
+    before, volumes = single.instances()["pipeline-1"], single.volumes()
+    known = single.generated / "known_hosts"
+    known.write_text(f"{before['InstanceId']} ssh-ed25519 {'A' * 43}\n")
+
+    single.project.apply(f"-replace={HOST}")
+
+    after = single.instances()["pipeline-1"]
+    assert after["InstanceId"] != before["InstanceId"]
+    assert after["PrivateIpAddress"] == before["PrivateIpAddress"]
+    for service in CORE:
+        volume = single.volumes()[f"pipeline-1 {service}"]
+        assert volume["VolumeId"] == volumes[f"pipeline-1 {service}"]["VolumeId"]
+        (attachment,) = volume["Attachments"]
+        assert attachment["InstanceId"] == after["InstanceId"]
+        assert attachment["State"] == "attached"
+    assert single.project.changes() == ""
+    assert ssh_settings(single, "pipeline-1")["hostname"] == after["InstanceId"]
+    assert before["InstanceId"] not in known.read_text()
+
+
+# --- the end --------------------------------------------------------------------------------------
+
+
+def test_destroy_leaves_nothing_but_a_bucket_with_tables(
+    deployments: dict[str, Deployment],
+) -> None:
+    single, cluster = deployments["single"], deployments["cluster"]
+    store(single, "parquet/silver_movies/part-0.parquet", b"rows")
+
+    said = {}
+
+    def destroy(it: Deployment) -> None:
+        said[it.name] = it.project.destroy(*it.variables, code=1 if it is single else 0)
+
+    at_once(destroy, [single, cluster])
+
+    # Nothing at all, where the bucket was empty.
+    assert everything(cluster.aws) == cluster.before
+    assert not cluster.generated.exists()
+    assert not (cluster.project.folder / "inventories/aws-wide").exists()
+
+    # A bucket with something in it, with its settings, and the word why.
+    assert f"the bucket {single.bucket} holds tables, so it is kept" in said["pipeline"]
+    assert everything(single.aws) == {**single.before, "buckets": {single.bucket}}
+    assert not single.generated.exists()
+    test_the_bucket_is_private_versioned_and_encrypted(single)
+    test_the_bucket_refuses_what_is_not_tls(single)
+
+    # And that too, when it is asked for.
+    give_up = "-var=output_force_destroy=true"
+    allow_deletion_by_http(single)
+    single.project.apply(give_up, "-target=terraform_data.output")
+    allow_deletion_by_http(single)
+    single.project.destroy(give_up)
+    assert everything(single.aws) == single.before
+
+
+def store(deployment: Deployment, key: str, body: bytes) -> None:
+    """Put an object into the bucket, by http, which its policy forbids."""
+    s3 = deployment.aws.client("s3")
+    policy = s3.get_bucket_policy(Bucket=deployment.bucket)["Policy"]
+    s3.delete_bucket_policy(Bucket=deployment.bucket)
+    s3.put_object(Bucket=deployment.bucket, Key=key, Body=body)
+    s3.put_bucket_policy(Bucket=deployment.bucket, Policy=policy)
+
+
+def allow_deletion_by_http(deployment: Deployment) -> None:
+    """Drop the policy that would keep the provider, which talks http to moto, from emptying."""
+    deployment.aws.client("s3").delete_bucket_policy(Bucket=deployment.bucket)

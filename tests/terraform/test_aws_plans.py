@@ -1,0 +1,161 @@
+"""terraform/aws without any AWS: plans with a mocked provider, and what its files say."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .aws_project import ROOT, environment
+
+AWS = ROOT / "terraform/aws"
+TOPOLOGIES = sorted((ROOT / "terraform/topologies").glob("*.tfvars"))
+# Ports that nothing beyond the host itself may reach, and why.
+CLOSED = {
+    "kafka_external_port": "tools of the operator's machine cannot route to a broker's address",
+    "spark_master_webui_port": "make tunnel comes in through the master itself",
+}
+EXPECTED = re.compile(r"expect_failures = (\[.*?\])", re.S)
+# Not a port to open but "any free one".
+ANY = {"streaming_driver_port"}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of terraform/, so that no init of ours meets one of the user's."""
+    folder = tmp_path_factory.mktemp("plans") / "terraform"
+    shutil.copytree(
+        ROOT / "terraform", folder, symlinks=True, ignore=shutil.ignore_patterns(".terraform*")
+    )
+    terraform(folder / "aws", "init", "-input=false", "-backend=false")
+    return folder / "aws"
+
+
+def terraform(folder: Path, *arguments: str) -> str:
+    """Run terraform; fail with what it said unless it exits 0."""
+    done = subprocess.run(
+        ["terraform", *arguments, "-no-color"],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
+    return done.stdout
+
+
+def test_wrong_input_is_refused_and_right_input_taken(project: Path) -> None:
+    said = terraform(project, "test", "-filter=tests/inputs.tftest.hcl")
+    runs = len(re.findall(r'^run "', (AWS / "tests/inputs.tftest.hcl").read_text(), re.M))
+    assert f"Success! {runs} passed, 0 failed." in said
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES, ids=lambda path: path.stem)
+def test_every_topology_is_closed_and_encrypted(project: Path, topology: Path) -> None:
+    said = terraform(
+        project,
+        "test",
+        "-filter=tests/topology.tftest.hcl",
+        f"-var-file=../topologies/{topology.name}",
+    )
+    assert "Success! 4 passed, 0 failed." in said
+
+
+def test_every_variable_with_a_validation_is_refused_something() -> None:
+    blocks = re.split(r'^variable "', (AWS / "variables.tf").read_text(), flags=re.M)[1:]
+    validated = {block.split('"')[0] for block in blocks if "validation {" in block}
+    tests = (AWS / "tests/inputs.tftest.hcl").read_text()
+    refused = set(re.findall(r"\bvar\.(\w+)[,\]]", "".join(EXPECTED.findall(tests))))
+    assert refused == validated
+
+
+def test_every_port_of_the_pipeline_is_a_flow_or_closed_for_a_reason() -> None:
+    group_vars = ROOT / "inventories/pipeline/group_vars/all/ports.yml"
+    ports = yaml.safe_load(group_vars.read_text())
+    text = (AWS / "security.tf").read_text()
+    ranges = [
+        range(int(first), int(last) + 1)
+        for first, last in re.findall(r"ports = \[(\d+), (\d+)\]", text)
+    ]
+    assert ranges
+    opened = {
+        name for name, port in ports.items() if name not in ANY and any(port in it for it in ranges)
+    }
+    assert opened == set(ports) - set(CLOSED) - ANY
+
+
+def test_the_lock_has_every_platform() -> None:
+    lock = (AWS / "providers.lock").read_text()
+    version = re.search(r'^ +version = "(.*)"', (AWS / "versions.tf").read_text(), re.M)
+    assert version
+    assert f'version     = "{version[1]}"' in lock
+    # All of the provider's platforms, with linux_amd64, linux_arm64 and darwin_arm64.
+    assert len(set(re.findall(r'"h1:[\w+/]{43}="', lock))) == 14
+    assert len(set(re.findall(r'"zh:[0-9a-f]{64}"', lock))) == 15
+
+
+def test_the_provider_that_was_installed_is_in_the_lock(project: Path) -> None:
+    found = re.findall(r'"(h1:\S+)"', (project / ".terraform.lock.hcl").read_text())
+    assert found
+    lock = (AWS / "providers.lock").read_text()
+    assert [it for it in found if f'"{it}"' not in lock] == []
+
+
+def test_the_example_of_a_backend_is_one(project: Path, tmp_path: Path) -> None:
+    # Taken as it is, but for the backend's own wish to talk to AWS.
+    example = (AWS / "backend.tf.example").read_text()
+    (tmp_path / "backend.tf").write_text(example)
+    terraform(tmp_path, "init", "-input=false", "-backend=false")
+    terraform(tmp_path, "validate")
+    assert re.search(r"^\s+use_lockfile = true$", example, re.M)
+    assert re.search(r"^\s+encrypt\s+= true$", example, re.M)
+
+
+@pytest.mark.parametrize("tool", ["aws", "ssh", "ssh-keygen", "session-manager-plugin"])
+def test_what_this_machine_lacks_is_said_before_anything_is_made(tool: str, tmp_path: Path) -> None:
+    for each in {"aws", "ssh", "ssh-keygen", "session-manager-plugin"} - {tool}:
+        (tmp_path / each).symlink_to("/bin/true")
+    (tmp_path / "bash").symlink_to(shutil.which("bash") or "/bin/bash")
+
+    def preflight(access: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(tmp_path / "bash"), str(AWS / "scripts/preflight.sh")],
+            env={"PATH": str(tmp_path), "AWS_ACCESS_BY": access},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+
+    done = preflight("ssm")
+    assert done.returncode == 1
+    assert f"this machine lacks {tool}." in done.stderr
+    # A bastion needs no plugin.
+    assert preflight("bastion").returncode == (0 if tool == "session-manager-plugin" else 1)
+
+
+def test_keys_of_hosts_are_forgotten_one_by_one_and_all(tmp_path: Path) -> None:
+    known = tmp_path / "known_hosts"
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 43
+    known.write_text("".join(f"i-{number} {key}\n" for number in range(8)))
+
+    def script(action: str, address: str = "") -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [str(AWS / "scripts/known_hosts.sh"), action],
+            env={**os.environ, "KNOWN_HOSTS": str(known), "KNOWN_HOSTS_ADDRESS": address},
+        )
+
+    # At once, as terraform does it.
+    gone = [script("forget", f"i-{number}") for number in range(7)]
+    assert [process.wait(timeout=60) for process in gone] == [0] * 7
+    assert known.read_text() == f"i-7 {key}\n"
+    assert script("delete").wait(timeout=30) == 0
+    assert list(tmp_path.iterdir()) == []
+    assert script("forget", "i-7").wait(timeout=30) == 0

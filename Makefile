@@ -104,12 +104,31 @@ lint: ## Lint everything
 
 .PHONY: test
 test: ## All that proves it, the fast and broad half
-	@tools/setup
+	@TARGET=libvirt tools/setup
+	@TARGET=aws tools/setup
 	@tools/test
 
-.PHONY: test-all
-test-all: ## The slow half too: every fault, arm64
+.PHONY: test-roles
+test-roles: ## Molecule for every role
 	@tools/setup
+	@tools/test-roles
+
+.PHONY: test-terraform
+test-terraform: ## Plans, contract and security scan of all targets; aws applied to a moto server
+	@tools/setup
+	@TARGET=libvirt tools/setup
+	@TARGET=aws tools/setup
+	@tools/test-terraform
+
+.PHONY: test-libvirt
+test-libvirt: ## An emulated virtual machine with Kafka, for real
+	@TARGET=libvirt tools/setup
+	@.venv/bin/pytest tests/terraform -m libvirt
+
+.PHONY: test-all
+test-all: ## The slow half too: every fault, both Debians, arm64
+	@TARGET=libvirt tools/setup
+	@TARGET=aws tools/setup
 	@tools/test --all
 
 ##@ Upkeep
@@ -123,6 +142,6 @@ lock: ## Refresh artifacts/artifacts.lock after a change of versions
 help: ## Print this
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nTARGET=local|libvirt|aws TOPOLOGY=single NAME=pipeline ARCH=x86_64|arm64\n'
 	@printf 'DATASET=sample|imdb or BASICS=path-or-URL RATINGS=path-or-URL; MSGS_PER_SEC PRODUCER_LIMIT RUN_ID\n'

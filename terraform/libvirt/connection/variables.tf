@@ -1,0 +1,4 @@
+variable "uri" {
+  type        = string
+  description = "The libvirt connection, such as qemu:///system."
+}

@@ -8,6 +8,7 @@ import pytest
 from testinfra.host import Host
 
 from ..variables import HostVariables
+from ..waiting import wait_for
 from .checks import environment, is_kept_from, is_up, listens, patience, runs_as
 
 testinfra_hosts = ["ansible://streaming"]
@@ -58,6 +59,12 @@ def test_configuration_is_not_its_own(host: Host, variables: HostVariables) -> N
 
 
 def test_says_how_far_it_is_to_everyone(host: Host, variables: HostVariables) -> None:
-    status = json.loads(host.file("/run/imdb-streaming/status.json").content_string)
+    # It is written when the queries have started, a little after the unit has.
+    status = wait_for(
+        "the job has written its status",
+        lambda: json.loads(host.file("/run/imdb-streaming/status.json").content_string),
+        bool,
+        60 * patience(variables),
+    )
     assert status["run_id"] == variables["streaming_run_id"]
     assert set(status["queries"]) == {"silver_movies", "genre_counts"}

@@ -30,13 +30,21 @@ class Signer:
 
     def gpg(self, *arguments: str) -> str:
         """Run gpg with this folder's keys."""
-        return subprocess.run(
-            ["gpg", "--homedir", str(self.folder), "--batch", "--yes", *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        ).stdout
+        try:
+            return subprocess.run(
+                ["gpg", "--homedir", str(self.folder), "--batch", "--yes", *arguments],
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=60,
+            ).stdout
+        finally:
+            # gpg starts an agent for the folder, which would outlive the tests.
+            subprocess.run(
+                ["gpgconf", "--homedir", str(self.folder), "--kill", "gpg-agent"],
+                check=True,
+                timeout=60,
+            )
 
     @property
     def public_key(self) -> str:

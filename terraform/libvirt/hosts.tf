@@ -146,6 +146,11 @@ resource "libvirt_domain" "host" {
       )
     })
   }
+
+  lifecycle {
+    # Where there is UEFI, libvirt chooses the firmware.
+    ignore_changes = [firmware]
+  }
 }
 
 # Before a virtual machine goes, its system is shut down in order: what services keep in memory reaches the disks.

@@ -35,6 +35,7 @@ class Config:
     spark_cores_max: int
     spark_executor_memory: str
     spark_driver_memory: str
+    spark_executor_jvm_options: str | None
     spark_driver_host: str | None
     spark_driver_port: int | None
     spark_block_manager_port: int | None
@@ -87,6 +88,7 @@ def load_config(environ: Mapping[str, str] | None = None) -> Config:
         spark_cores_max=reader.get("SPARK_CORES_MAX", _at_least(1), "2"),
         spark_executor_memory=reader.get("SPARK_EXECUTOR_MEMORY", _memory, "1024m"),
         spark_driver_memory=reader.get("SPARK_DRIVER_MEMORY", _memory, "1024m"),
+        spark_executor_jvm_options=reader.optional("SPARK_EXECUTOR_JVM_OPTIONS", str),
         spark_driver_host=reader.optional("SPARK_DRIVER_HOST", str),
         spark_driver_port=reader.optional("SPARK_DRIVER_PORT", _port),
         spark_block_manager_port=reader.optional("SPARK_BLOCK_MANAGER_PORT", _port),

@@ -162,6 +162,7 @@ def spark_settings(config: Config) -> dict[str, str]:
         "spark.ui.showConsoleProgress": "false",
     }
     optional = {
+        "spark.executor.extraJavaOptions": config.spark_executor_jvm_options,
         "spark.driver.host": config.spark_driver_host,
         "spark.driver.port": config.spark_driver_port,
         "spark.driver.blockManager.port": config.spark_block_manager_port,

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import jinja2.meta
 import pytest
 import role_docs
 import yaml
@@ -12,10 +13,28 @@ ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
 TASK_FILES = sorted((ROOT / "roles").glob("*/tasks/*.yml"))
 LONGEST_TASK_FILE = 75
-# What belongs to the inventory and to a playbook: a role is handed what it needs.
-OF_THE_INVENTORY = re.compile(
-    r"(?<![\w-])(groups|group_names|hostvars|host_[a-z_]+|pipeline_[a-z_]+)\b"
-)
+
+
+class Filters(dict[str, Any]):
+    """Filters and tests by any name: Ansible's are not needed to see which variables are read."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return super().get(name) or str
+
+
+JINJA = jinja2.Environment()
+JINJA.filters, JINJA.tests = Filters(JINJA.filters), Filters(JINJA.tests)
+# What Ansible itself tells a role.
+OF_ANSIBLE = {
+    "ansible_check_mode",
+    "ansible_facts",
+    "ansible_host",
+    "ansible_managed",
+    "ansible_playbook_python",
+    "inventory_hostname",
+    "item",
+    "role_path",
+}
 
 every_role = pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 every_task_file = pytest.mark.parametrize(
@@ -84,39 +103,55 @@ def test_variables_carry_the_roles_name(role: Path) -> None:
 
 @every_role
 def test_no_variable_is_unused(role: Path) -> None:
-    texts = (role / "defaults/main.yml").read_text().splitlines()
-    defined = {line.partition(":")[0] for line in texts if re.match(r"\w", line)}
-    # Its own line in the defaults is no use, another's value is.
-    elsewhere = [
-        path.read_text()
-        for folder in ("tasks", "templates", "handlers", "vars")
-        for path in (role / folder).glob("*")
-        if path.is_file()
-    ]
-    values = [line.partition(":")[2] for line in texts]
-    unused = [
-        name
-        for name in sorted(defined)
-        if not any(re.search(rf"\b{name}\b", text) for text in [*elsewhere, *values])
-    ]
-    assert unused == []
+    definitions = definitions_of(role)
+    used = read_by(role)
+    assert sorted(definitions - used) == []
 
 
 @every_role
-def test_no_role_reads_the_inventory(role: Path) -> None:
-    found = [
-        f"{path.relative_to(ROOT)}: {match[0]}"
-        for folder in ("tasks", "templates", "handlers", "vars", "defaults")
-        for path in (role / folder).glob("*")
-        if path.is_file()
-        for match in OF_THE_INVENTORY.finditer(strip_comments(path.read_text()))
-        if not match[0].startswith(f"{role.name}_")
-    ]
-    assert found == []
+def test_a_role_reads_its_own_variables_alone(role: Path) -> None:
+    # Neither groups, nor what an inventory says of its hosts, nor another role's; and none that
+    # nobody defines.
+    assert sorted(read_by(role) - definitions_of(role) - OF_ANSIBLE) == []
 
 
-def strip_comments(text: str) -> str:
-    return re.sub(r"^\s*#.*$", "", text, flags=re.M)
+def definitions_of(role: Path) -> set[str]:
+    """The variables that a role defines: arguments, constants, and what its tasks note."""
+    constants = role / "vars/main.yml"
+    names = set(specified(role)) | set(load(constants) if constants.exists() else ())
+    for path in [*role.glob("tasks/*.yml"), *role.glob("handlers/*.yml")]:
+        for task in flatten(load(path)):
+            names |= {task["register"]} if "register" in task else set()
+            names |= set(task.get("ansible.builtin.set_fact", ()))
+            names |= {task.get("loop_control", {}).get("loop_var", "item")}
+            if "ansible.builtin.import_role" not in task:
+                names |= set(task.get("vars", ()))
+    return names - {"item"}
+
+
+def read_by(role: Path) -> set[str]:
+    """The variables that the expressions of a role's files read."""
+    names: set[str] = set()
+    for path in role.glob("templates/*"):
+        names |= undeclared(path.read_text())
+    for folder in ("tasks", "handlers", "vars", "defaults"):
+        for path in role.glob(f"{folder}/*.yml"):
+            names |= read_in(load(path))
+    return names
+
+
+def read_in(value: Any, key: str = "") -> set[str]:
+    """The variables that the expressions in a file's content read."""
+    if isinstance(value, dict):
+        return set().union(*(read_in(it, key) for key, it in value.items()))
+    if isinstance(value, list):
+        return set().union(*(read_in(it, key) for it in value))
+    bare = key in {"when", "that", "until", "changed_when", "failed_when"}
+    return undeclared(f"{{{{ {value} }}}}" if bare else str(value))
+
+
+def undeclared(template: str) -> set[str]:
+    return jinja2.meta.find_undeclared_variables(JINJA.parse(template))
 
 
 @pytest.mark.parametrize(

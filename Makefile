@@ -123,7 +123,7 @@ test-terraform: ## Plans, contract and security scan of all targets; aws applied
 .PHONY: test-libvirt
 test-libvirt: ## An emulated virtual machine with Kafka, for real
 	@TARGET=libvirt tools/setup
-	@.venv/bin/pytest tests/terraform -m libvirt
+	@.venv/bin/pytest tests/terraform/test_libvirt.py
 
 .PHONY: test-all
 test-all: ## The slow half too: every fault, both Debians, arm64

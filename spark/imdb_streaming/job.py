@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyspark
 from py4j.protocol import Py4JNetworkError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
@@ -149,6 +150,13 @@ def spark_settings(config: Config) -> dict[str, str]:
             "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
         ),
         "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
+        # Hadoop's own local file system starts chmod or readlink for each file that it makes or
+        # renames, some sixty programs a batch. This one asks the kernel. It keeps no .crc files;
+        # those of a checkpoint Spark writes itself.
+        "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.NakedLocalFileSystem",
+        # The default manager goes by another class of Hadoop's, which does the same. Its rename is
+        # one rename(2) here, and guards.exclusive sees to it that there is one writer.
+        "spark.sql.streaming.checkpointFileManagerClass": _checkpoint_file_manager(),
         "spark.sql.streaming.stopTimeout": f"{STOP_SECONDS}s",
         # The newer of Spark's two Kafka readers dies with a NullPointerException after a batch
         # that is run again at start (SPARK-55271, in 4.1.1): every crash would cost a second one.
@@ -169,6 +177,14 @@ def spark_settings(config: Config) -> dict[str, str]:
         "spark.ui.port": config.spark_ui_port,
     }
     return settings | {key: str(value) for key, value in optional.items() if value is not None}
+
+
+def _checkpoint_file_manager() -> str:
+    """The class that writes checkpoints through spark.hadoop.fs.file.impl."""
+    package = "org.apache.spark.sql.execution.streaming"
+    if not pyspark.__version__.startswith("4.0."):
+        package += ".checkpointing"
+    return f"{package}.FileSystemBasedCheckpointFileManager"
 
 
 def read_messages(spark: SparkSession, config: Config) -> DataFrame:

@@ -33,8 +33,9 @@ def _spark_home() -> Path:
         check=True,
         timeout=900,
     )
-    archive = Path(json.loads(fetched.stdout)["spark"]["archive"])
-    home = archive.parent / f"spark-{version[1]}"
+    spark = json.loads(fetched.stdout)["spark"]
+    archive = Path(spark["archive"])
+    home = archive.parent / f"spark-{version[1]}-{spark['sha256'][:12]}"
     if not home.exists():
         with tempfile.TemporaryDirectory(dir=archive.parent) as partial:
             subprocess.run(["tar", "-xf", archive, "-C", partial], check=True, timeout=300)
@@ -75,6 +76,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
             "SPARK_MASTER": "local[2]",
             "SHUFFLE_PARTITIONS": "2",
             "SPARK_DRIVER_HOST": "127.0.0.1",
+            "SPARK_HOME": os.environ["SPARK_HOME"],
         }
     )
     scratch = tmp_path_factory.mktemp("spark")

@@ -133,6 +133,17 @@ def test_restart_does_not_duplicate_rows(
     assert load.silver_sink.totals.malformed_rows == 2
 
 
+def test_batches_write_by_a_file_system_that_starts_no_programs(
+    prepared: Config, send: Send, run_job: Callable[[], Load], movie: dict[str, Any]
+) -> None:
+    send(movie)
+    run_job()
+    # Hadoop's own local file system leaves a hidden .crc file beside each that it writes.
+    written = [path for path in prepared.output_path.rglob("*") if path.is_file()]
+    assert [path for path in written if path.match(".*.crc")] == []
+    assert any(path.parent.name == "commits" for path in written)
+
+
 def test_crash_between_file_and_checkpoint_does_not_duplicate_rows(
     spark: SparkSession,
     prepared: Config,

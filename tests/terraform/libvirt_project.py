@@ -147,8 +147,8 @@ class Project:
         self._terraform("plan", "-detailed-exitcode")
 
     def refused(self, *arguments: str) -> str:
-        """Return what a plan says that must fail."""
-        return self._terraform("plan", *arguments, code=1)
+        """Return what a plan says that must fail, on one line: Terraform breaks it by its length."""
+        return " ".join(self._terraform("plan", *arguments, code=1).split())
 
     def domain(self) -> str:
         """Return the name of the host's virtual machine."""

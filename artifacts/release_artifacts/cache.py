@@ -1,12 +1,11 @@
 """The archives at hand: made when asked for, verified each time."""
 
 import contextlib
-import json
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import archives
@@ -15,8 +14,9 @@ from .folders import exclusive, say
 from .lock import REFRESH, Lock, Section, hash_files, sha256_of, verify_files
 from .releases import Release
 
-# How many archives of one of our own programs are kept; each change of its sources makes one.
-KEPT = 5
+# How many archives of one version are kept: each change of the lock, or of the sources of a program
+# of ours, makes one, and several checkouts may share the cache.
+KEPT = 4
 
 _BAD_FILE = (
     "Run again, in case the transfer failed; if the same file fails again, delete it from Maven's "
@@ -32,26 +32,6 @@ class Archive:
     archive: str
     sha256: str
     fetched: bool
-
-
-@dataclass(frozen=True)
-class _Stamp:
-    """What an archive was made as and from: so a damaged file is seen, and a changed lock too."""
-
-    archive: str
-    section: str
-
-    @classmethod
-    def read(cls, path: Path) -> "_Stamp | None":
-        try:
-            return cls(**json.loads(path.read_text()))
-        except (FileNotFoundError, ValueError, TypeError):
-            return None
-
-    def write(self, path: Path) -> None:
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(self)))
-        partial.replace(path)
 
 
 class Cache:
@@ -70,8 +50,9 @@ class Cache:
             if release.is_own:
                 return self._provide_own(release, version, lock, offline=offline)
             section = lock.section(key)
-            archive = self.folder / f"{key}.tar"
+            archive = self._place(key, section)
             if self._is_good(archive, section):
+                self._prune(key, archive)
                 return Archive(version, str(archive), section.archive or "", fetched=False)
             say(f"fetching {release.name} {version}")
             begun = time.monotonic()
@@ -85,7 +66,8 @@ class Cache:
                         f"{key}.tar: expected sha256 {section.archive or 'none'}, found {sha256}, "
                         f"though every file in it is as locked. {REFRESH}"
                     )
-                self._keep(scratch / "new.tar", archive, _Stamp(sha256, section.digest()))
+                (scratch / "new.tar").replace(archive)
+            self._prune(key, archive)
             seconds = time.monotonic() - begun
             say(f"{release.name} {version} is verified and packed ({seconds:.1f} s)")
             return Archive(version, str(archive), sha256, fetched=True)
@@ -101,8 +83,7 @@ class Cache:
             if release.is_own:
                 return section
             section.archive = _pack(release, version, files, scratch / "new.tar")
-            stamp = _Stamp(section.archive, section.digest())
-            self._keep(scratch / "new.tar", self.folder / f"{key}.tar", stamp)
+            (scratch / "new.tar").replace(self._place(key, section))
             return section
 
     def clean(self) -> None:
@@ -142,29 +123,23 @@ class Cache:
         self._prune(key, archive)
         return Archive(version, str(archive), sha256, fetched)
 
-    def _is_good(self, archive: Path, section: Section) -> bool:
-        """Tell whether the archive is there, whole, and made from the lock as it is now."""
-        stamp = _Stamp.read(_stamp_path(archive))
-        if stamp is None or not archive.exists():
+    def _place(self, key: str, section: Section) -> Path:
+        """Name an archive for all that the lock says of it: another lock is another archive."""
+        return self.folder / f"{key}-{section.digest()[:12]}.tar"
+
+    @staticmethod
+    def _is_good(archive: Path, section: Section) -> bool:
+        """Tell whether the archive is there; raise MismatchError if it is damaged."""
+        if not archive.exists():
             return False
         found = sha256_of(archive)
-        if found != stamp.archive:
+        if found != section.archive:
             raise MismatchError(
-                f"{archive}: expected sha256 {stamp.archive}, found {found} "
+                f"{archive}: expected sha256 {section.archive}, found {found} "
                 f"({archive.stat().st_size} bytes); the cache is damaged. Nothing of it is used. "
                 "Delete the file (or all of the cache: artifacts/artifacts.py clean) and run again."
             )
-        if stamp.section == section.digest() and found == section.archive:
-            return True
-        say(f"the lock has changed since {archive.name} was made; fetching to verify it")
-        return False
-
-    @staticmethod
-    def _keep(new: Path, archive: Path, stamp: _Stamp) -> None:
-        # Between the two renames there is no stamp, which reads as "not there".
-        _stamp_path(archive).unlink(missing_ok=True)
-        new.replace(archive)
-        stamp.write(_stamp_path(archive))
+        return True
 
     @staticmethod
     def _fetch(
@@ -194,10 +169,6 @@ class Cache:
         )
         for path in found[KEPT:]:
             path.unlink()
-
-
-def _stamp_path(archive: Path) -> Path:
-    return archive.with_suffix(".json")
 
 
 def _pack(release: Release, version: str, files: Path, archive: Path) -> str:

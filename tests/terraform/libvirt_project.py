@@ -147,7 +147,7 @@ class Project:
         self._terraform("plan", "-detailed-exitcode")
 
     def refused(self, *arguments: str) -> str:
-        """Return what a plan says that must fail, on one line: Terraform breaks it by its length."""
+        """Return what a plan says that must fail, as one line: Terraform wraps it."""
         return " ".join(self._terraform("plan", *arguments, code=1).split())
 
     def domain(self) -> str:

@@ -31,6 +31,18 @@ def test_current_is_the_version_asked_for(host: Host, variables: HostVariables, 
 
 
 @pytest.mark.parametrize("group", RELEASES)
+def test_what_runs_does_not_hang_on_the_link(
+    host: Host, variables: HostVariables, group: str
+) -> None:
+    # A link that is moved must not lead a process that runs to the jars of another version.
+    name, _ = RELEASES[group]
+    if group in variables["group_names"]:
+        with host.sudo():
+            look = "grep -ls '/opt/%s/[c]urrent' /proc/[0-9]*/cmdline /proc/[0-9]*/environ"
+            assert host.run(look % name).stdout.split() == []
+
+
+@pytest.mark.parametrize("group", RELEASES)
 def test_release_is_whole_and_belongs_to_root(
     host: Host, variables: HostVariables, group: str
 ) -> None:

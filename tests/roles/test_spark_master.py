@@ -38,6 +38,12 @@ def test_recovery_folder_is_its_own(host: Host, variables: HostVariables) -> Non
     owns(host, variables["spark_master_recovery_dir"], variables["spark_master_user"])
 
 
+def test_recovery_folder_is_for_the_release_that_runs(host: Host, variables: HostVariables) -> None:
+    with host.sudo():
+        stamp = host.file(f"{variables['spark_master_recovery_dir']}/.release")
+        assert stamp.content_string == f"/opt/spark/{variables['spark_version']}\n"
+
+
 def test_heap_is_the_inventorys(host: Host, variables: HostVariables) -> None:
     pid = host.check_output("systemctl show --property=MainPID --value spark-master")
     assert f"-Xmx{variables['spark_master_memory_mb']}m" in host.process.get(pid=int(pid)).args

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -243,6 +244,26 @@ def starts_since(target: Target, unit: str, moment: float) -> int:
         f"UNIT={unit}.service",
     )
     return len(text.splitlines())
+
+
+def restarts_just(
+    target: Target, variable: str, value: str, restarted: set[str], patience: float
+) -> PlaybookRun:
+    """Deploy with a value and assert that these units were started anew, once, and no other."""
+    before, since = unit_states(target), time.time()
+    deployed = run_playbook("-e", f"{variable}='{value}'")
+    assert deployed.exit_code == 0, deployed.end
+    after = wait_for(
+        "every unit is active",
+        lambda: unit_states(target),
+        lambda units: all(unit.active == "active" for unit in units.values()),
+        60 * patience,
+    )
+    changed = {unit for unit, state in after.items() if state.invocation != before[unit].invocation}
+    assert changed == restarted, deployed.changed_tasks
+    starts = {unit: starts_since(target, unit, since) for unit in restarted}
+    assert starts == dict.fromkeys(restarted, 1)
+    return deployed
 
 
 def boot_id(target: Target, host: str) -> str:

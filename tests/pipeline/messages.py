@@ -13,6 +13,8 @@ from typing import Any, Self
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from ..waiting import wait_for
+
 READ_SECONDS = 60
 
 # Movies of the tests' own have ids that IMDb does not give (its have seven or eight digits).
@@ -117,6 +119,15 @@ class Feeder:
         since = time.monotonic() - seconds
         with self._guard:
             return sum(moment >= since for moment in self._sent.values())
+
+    def flows(self, seconds: float) -> None:
+        """Wait until the broker acknowledges new movies."""
+        wait_for(
+            "the broker acknowledges new movies",
+            lambda: self.sent_since(1),
+            lambda fresh: fresh > 0,
+            seconds,
+        )
 
     def close(self, seconds: float = 120) -> None:
         """Stop; wait for the acknowledgement of what is on its way. May be called again."""

@@ -14,6 +14,7 @@ import pytest
 from hosts import ROOT, Target
 
 from ..variables import HostVariables
+from ..waiting import wait_for
 
 # The folder on the hosts that the operator sees as data/output.
 SHARED = PurePosixPath("/opt/spark-output")
@@ -55,6 +56,17 @@ class Tables:
     def event_ids(self) -> list[str]:
         """Return the event ids in silver now, one for each row."""
         return [str(value) for value in self.read_silver(["event_id"])["event_id"]]
+
+    def hold_each_once(self, event_ids: set[str], seconds: float) -> None:
+        """Wait until silver has these events; assert that it has none twice."""
+        wait_for(
+            f"silver has the {len(event_ids)} events that were acknowledged",
+            lambda: len(event_ids - set(self.event_ids())),
+            lambda missing: missing == 0,
+            seconds,
+        )
+        found = self.event_ids()
+        assert len(found) == len(set(found)), "an event is in silver twice"
 
     def read_genre_counts(self) -> pd.DataFrame:
         """Read the Parquet form of genre_counts as it is now."""

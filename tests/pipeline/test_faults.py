@@ -54,30 +54,12 @@ def feeder(
         yield feeder
 
 
-def flows(feeder: Feeder, seconds: float) -> None:
-    """Wait until the broker acknowledges new movies."""
-    wait_for(
-        "the broker acknowledges new movies",
-        lambda: feeder.sent_since(1),
-        lambda fresh: fresh > 0,
-        seconds,
-    )
-
-
 def nothing_lost_or_doubled(
     feeder: Feeder, tables: Tables, expected: Expected, seconds: float
 ) -> None:
     """Wait until silver has all that was acknowledged by now; assert that it has nothing twice."""
-    sent = feeder.sent()
-    wait_for(
-        f"silver has the {len(sent)} movies that the broker had acknowledged",
-        lambda: len(sent - set(tables.event_ids())),
-        lambda missing: missing == 0,
-        seconds,
-    )
-    silver = tables.read_silver(["tconst", "event_id"])
-    assert silver["event_id"].is_unique, "an event is in silver twice"
-    lost = set(expected.silver["tconst"]) - set(silver["tconst"])
+    tables.hold_each_once(feeder.sent(), seconds)
+    lost = set(expected.silver["tconst"]) - set(tables.read_silver(["tconst"])["tconst"])
     assert lost == set(), "movies of the dumps are gone from silver"
 
 
@@ -86,9 +68,9 @@ def recovery(
     feeder: Feeder, tables: Tables, expected: Expected, patience: float
 ) -> Generator[None]:
     """Data flows before the test, and all of it has arrived after."""
-    flows(feeder, 120 * patience)
+    feeder.flows(120 * patience)
     yield
-    flows(feeder, 120 * patience)
+    feeder.flows(120 * patience)
     nothing_lost_or_doubled(feeder, tables, expected, 180 * patience)
 
 

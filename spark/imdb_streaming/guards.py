@@ -95,6 +95,17 @@ def clean_staging(config: Config) -> None:
             shutil.rmtree(left_over)
 
 
+def drop_checksums(config: Config) -> None:
+    """Remove Spark's checksums of the checkpoints' files, for a Spark that does not know them.
+
+    A file that such a Spark writes over, as it repeats a batch, would keep the checksum of before,
+    and a later Spark refuse it for good. Files without a checksum are read all the same.
+    """
+    for query in (SILVER, GENRE_COUNTS):
+        for checksum in config.checkpoint_folder(query).rglob("[!.]*.crc"):
+            checksum.unlink()
+
+
 def check_connector(config: Config) -> None:
     """See that Spark's Kafka connector is on the class path that the job gives to Spark."""
     pattern = Path(config.spark_connector_path)

@@ -32,6 +32,9 @@ from imdb_streaming.transformations import distinct_events, latest_genres, parse
 #: Exit codes. A restart does not mend what REFUSED stands for.
 DONE, FAILED, REFUSED = 0, 1, 2
 
+#: It has a class elsewhere, and does not know of checksums of a checkpoint's files.
+IS_SPARK_4_0 = pyspark.__version__.startswith("4.0.")
+
 #: Stopping may take so long; then the batch is abandoned, which is always safe.
 STOP_SECONDS = 25
 
@@ -85,6 +88,8 @@ def run(config: Config, stopping: threading.Event) -> None:
     guards.clean_staging(config)
     guards.check_connector(config)
     guards.check_belongs_together(config)
+    if IS_SPARK_4_0:
+        guards.drop_checksums(config)
     guards.wait_for_broker(config, stopping)
     if stopping.is_set():
         return
@@ -182,7 +187,7 @@ def spark_settings(config: Config) -> dict[str, str]:
 def _checkpoint_file_manager() -> str:
     """The class that writes checkpoints through spark.hadoop.fs.file.impl."""
     package = "org.apache.spark.sql.execution.streaming"
-    if not pyspark.__version__.startswith("4.0."):
+    if not IS_SPARK_4_0:
         package += ".checkpointing"
     return f"{package}.FileSystemBasedCheckpointFileManager"
 

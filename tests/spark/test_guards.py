@@ -41,6 +41,15 @@ def refusal(config: Config) -> str:
     return str(caught.value)
 
 
+def test_checksums_are_dropped_and_nothing_else(begun: Config) -> None:
+    state = begun.checkpoint_folder(SILVER) / "state" / "0" / "1"
+    state.mkdir(parents=True)
+    for name in ("2.changelog", "2.changelog.crc", ".3.zip.crc"):
+        (state / name).touch()
+    guards.drop_checksums(begun)
+    assert sorted(path.name for path in state.iterdir()) == [".3.zip.crc", "2.changelog"]
+
+
 def test_restart_of_a_begun_run_is_allowed(begun: Config) -> None:
     start(begun)
 

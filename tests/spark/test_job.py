@@ -144,6 +144,27 @@ def test_batches_write_by_a_file_system_that_starts_no_programs(
     assert any(path.parent.name == "commits" for path in written)
 
 
+def test_state_that_another_spark_wrote_over_is_read_once_its_checksums_are_dropped(
+    spark: SparkSession,
+    prepared: Config,
+    send: Send,
+    run_job: Callable[[], Load],
+    movie: dict[str, Any],
+) -> None:
+    send(movie)
+    run_job()
+    checksums = [*prepared.checkpoint_folder(SILVER).rglob("*.changelog.crc")]
+    assert checksums
+    for path in checksums:
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps(content | {"value": content["value"] + 1}))
+
+    guards.drop_checksums(prepared)
+    send(movie, movie | {"tconst": "tt2"})
+    run_job()
+    assert [row["tconst"] for row in silver(spark, prepared)] == ["tt0111161", "tt2"]
+
+
 def test_crash_between_file_and_checkpoint_does_not_duplicate_rows(
     spark: SparkSession,
     prepared: Config,

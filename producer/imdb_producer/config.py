@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from imdb_producer.errors import ConfigError
+from imdb_producer.redact import redacted
 
 BASICS_URL = "https://datasets.imdbws.com/title.basics.tsv.gz"
 RATINGS_URL = "https://datasets.imdbws.com/title.ratings.tsv.gz"
@@ -127,14 +128,25 @@ def _integer(name: str, value: str, *, minimum: int, advice: str | None = None) 
 
 def _url(name: str, value: str) -> str:
     advice = "Give https://host/path, or file:///path of a file on this host"
+    shown = redacted(value)
+    if re.search(r"\s", value):
+        raise _bad(name, shown, "a URL holds no blanks", advice)
     try:
         parts = urlsplit(value)
     except ValueError as error:
-        raise _bad(name, value, str(error), advice) from None
+        raise _bad(name, shown, str(error), advice) from None
     if parts.scheme not in {"https", "http", "file"}:
-        raise _bad(name, value, f"scheme {parts.scheme!r} is not supported", advice)
+        # Without the slashes it is the user's name that looks like a scheme.
+        scheme = parts.scheme if "//" in value else ""
+        raise _bad(name, shown, f"scheme {scheme!r} is not supported", advice)
     if parts.scheme == "file" and (parts.netloc not in {"", "localhost"} or not parts.path):
-        raise _bad(name, value, "a file URL must name a path on this host", advice)
+        raise _bad(name, shown, "a file URL must name a path on this host", advice)
     if parts.scheme != "file" and not parts.netloc:
-        raise _bad(name, value, "no host is named", advice)
+        raise _bad(name, shown, "no host is named", advice)
+    try:
+        _ = parts.port
+    except ValueError:
+        # Its text would show what may be the beginning of a password.
+        reason = "no port stands behind the host; in a password write / ? # as %2F %3F %23"
+        raise _bad(name, shown, reason, advice) from None
     return value

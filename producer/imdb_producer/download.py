@@ -17,6 +17,7 @@ import requests
 
 from imdb_producer import __version__
 from imdb_producer.errors import SourceError
+from imdb_producer.redact import redacted
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ def fetch(url: str, cache_dir: Path, name: str) -> Path:
     Raises:
         SourceError: not there, cut short, not gzip or TSV, or no room to write it.
     """
-    log.info("Downloading %s", url)
+    log.info("Downloading %s", redacted(url))
     target = cache_dir / name
     partial = cache_dir / f".{name}.partial"
     try:
@@ -107,9 +108,9 @@ def _http_chunks(url: str) -> Iterator[bytes]:
             yield from response.iter_content(_CHUNK)
     except requests.RequestException as error:
         raise SourceError(
-            f"Cannot download {url}: {error}. Check the address and the network, "
-            "or name a copy on this host by a file:// URL."
-        ) from error
+            f"Cannot download {redacted(url)}: {redacted(str(error))}. Check the address and the "
+            "network, or name a copy on this host by a file:// URL."
+        ) from None
 
 
 def _write(chunks: Iterator[bytes], partial: Path, url: str) -> int:
@@ -122,7 +123,7 @@ def _write(chunks: Iterator[bytes], partial: Path, url: str) -> int:
         file.flush()
         os.fsync(file.fileno())
     if not size:
-        raise SourceError(f"{url} is empty. Check the address.")
+        raise SourceError(f"{redacted(url)} is empty. Check the address.")
     return size
 
 
@@ -137,10 +138,10 @@ def _verify(path: Path, url: str) -> None:
                     pass
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise SourceError(
-                f"{url} is damaged or cut short: {error}. Fetch the file again."
+                f"{redacted(url)} is damaged or cut short: {error}. Fetch the file again."
             ) from error
     elif start.lstrip().startswith(b"<") or b"\0" in start:
         raise SourceError(
-            f"{url} is neither gzip nor TSV: it begins with {start[:40]!r}. Check the address; "
-            "a proxy or login page may have answered in its place."
+            f"{redacted(url)} is neither gzip nor TSV: it begins with {start[:40]!r}. Check the "
+            "address; a proxy or login page may have answered in its place."
         )

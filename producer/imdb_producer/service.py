@@ -12,6 +12,7 @@ from imdb_producer.errors import DataError
 from imdb_producer.pacing import Pacer
 from imdb_producer.prepare import Counts, read_movies, read_ratings
 from imdb_producer.records import Message, to_message
+from imdb_producer.redact import redacted
 from imdb_producer.send import Progress, Sender
 from imdb_producer.status import Reporter, Status, notify_socket
 from imdb_producer.stop import Stop, StopRequested
@@ -29,7 +30,7 @@ def run(config: Config, stop: Stop) -> None:
     Raises:
         ProducerError: what went wrong; the status file then says `failed`.
     """
-    status = Status(basics=config.basics_url, ratings=config.ratings_url)
+    status = Status(basics=redacted(config.basics_url), ratings=redacted(config.ratings_url))
     reporter = Reporter(status, config.status_file, notify_socket())
     try:
         with stop.interruptible():

@@ -82,6 +82,8 @@ def test_an_empty_limit_is_no_limit(empty: str) -> None:
         ("BASICS_URL", "https:///x", "no host is named"),
         ("RATINGS_URL", "file://host/x", "must name a path on this host"),
         ("RATINGS_URL", "https://[::1/x", "Invalid IPv6 URL"),
+        ("RATINGS_URL", "https://host:port/x", "no port stands behind the host"),
+        ("RATINGS_URL", "https://host/a x", "holds no blanks"),
     ],
 )
 def test_a_bad_value_is_named_with_reason_and_advice(name: str, value: str, reason: str) -> None:
@@ -92,6 +94,26 @@ def test_a_bad_value_is_named_with_reason_and_advice(name: str, value: str, reas
     assert reason in message
     advice = message.partition(reason)[2]
     assert any(verb in advice for verb in ("Give ", "Use ", "Leave "))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://user:planted@host/x",
+        "user:planted@host/x",
+        "planted:@host/x",
+        "https://user:plan/planted@host/x",
+        "https://user:pl@planted@host:port/x",
+        "https://[user:planted@host/x",
+        "https:///x?signature=planted",
+        "https://user:planted@ho st/x",
+    ],
+)
+def test_a_bad_url_is_named_without_its_secret(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_environment({**BROKER, "BASICS_URL": url})
+    assert "planted" not in str(caught.value)
+    assert "***" in str(caught.value)
 
 
 def test_a_bad_value_ends_the_program_with_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -34,7 +36,7 @@ RESPONSES: dict[str, tuple[int, int, bytes]] = {
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        status, length, body = RESPONSES.get(self.path, (404, len(HTML), HTML))
+        status, length, body = RESPONSES.get(self.path.partition("?")[0], (404, len(HTML), HTML))
         self.send_response(status)
         self.send_header("Content-Length", str(length))
         self.end_headers()
@@ -130,6 +132,29 @@ def test_a_source_that_is_not_there_is_named(
         fetch(url(tmp_path), cache, "dump")
     assert url(tmp_path) in str(caught.value)
     assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["missing.tsv.gz", "empty.tsv.gz", "page.tsv.gz", "cut-trailer.tsv.gz", "cut-plain.tsv"],
+)
+def test_no_secret_of_an_address_is_told(
+    server: str, cache: Path, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    caplog.set_level(logging.DEBUG, "imdb_producer")
+    url = f"{server.replace('//', '//user:planted@')}/{path}?signature=planted"
+    with pytest.raises(SourceError) as caught:
+        fetch(url, cache, "dump")
+    told = caplog.text + "".join(traceback.format_exception(caught.value))
+    assert f"/{path}" in told
+    assert "planted" not in told
+
+
+def test_no_secret_of_an_address_is_told_when_nobody_answers(cache: Path) -> None:
+    url = "http://user:planted@127.0.0.1:1/dump?signature=planted"
+    with pytest.raises(SourceError, match="Connection refused") as caught:
+        fetch(url, cache, "dump")
+    assert "planted" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, server: str) -> None:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from testinfra.host import Host
 
 from ..variables import HostVariables, Variables
+from .checks import properties
 
 testinfra_hosts = ["ansible://all"]
 pytestmark = pytest.mark.verify
+
+SYSCTL = "/etc/sysctl.d/90-pipeline.conf"
+
+
+def is_container(host: Host) -> bool:
+    """Return whether a host has the kernel and clock of its machine."""
+    return bool(host.run("systemd-detect-virt --container --quiet").rc == 0)
 
 
 def test_packages_that_services_expect_are_installed(host: Host, variables: HostVariables) -> None:
@@ -26,6 +36,27 @@ def test_journal_is_capped(host: Host, variables: HostVariables) -> None:
 def test_journal_outlives_a_reboot(host: Host) -> None:
     with host.sudo():
         assert "/var/log/journal/" in host.check_output("journalctl --header")
+
+
+def test_kernel_settings_are_the_inventorys(host: Host, variables: HostVariables) -> None:
+    if is_container(host):
+        assert not host.file(SYSCTL).exists, "a container's settings would be its machine's"
+        return
+    wanted = {key: str(value) for key, value in variables["common_sysctl"].items()}
+    assert properties(host, SYSCTL) == wanted
+    assert {key: str(host.sysctl(key)) for key in wanted} == wanted
+
+
+def test_clock_is_right(host: Host) -> None:
+    before = time.time()
+    told = float(host.check_output("date +%s.%N"))
+    assert before - 1 < told < time.time() + 1
+
+
+def test_clock_is_kept_right(host: Host, variables: HostVariables) -> None:
+    if variables["common_time_sync"] and not is_container(host):
+        programs = ("chrony", "ntpsec", "ntp", "openntpd", "systemd-timesyncd")
+        assert any(host.service(name).is_running for name in programs)
 
 
 def test_hosts_know_each_other_by_name(

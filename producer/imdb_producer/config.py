@@ -130,6 +130,7 @@ def _url(name: str, value: str) -> str:
     advice = "Give https://host/path, or file:///path of a file on this host"
     shown = redacted(value)
     if re.search(r"\s", value):
+        shown = redacted("".join(value.split()))
         raise _bad(name, shown, "a URL holds no blanks", advice)
     try:
         parts = urlsplit(value)

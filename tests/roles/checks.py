@@ -66,6 +66,29 @@ def is_kept_from(host: Host, path: str, name: str) -> None:
         assert file.group != name or not file.mode & 0o020, f"{path} may be written by {name}"
 
 
+def is_confined(host: Host, unit: str) -> None:
+    """Assert that systemd judges a unit's sandbox as tight: 3.0 of 10 or better."""
+    judged = host.run("systemd-analyze security --no-pager --threshold=30 %s.service", unit)
+    assert judged.rc == 0, judged.stdout
+
+
+def writes_only(host: Host, name: str, *folders: str) -> None:
+    """Assert that outside of its folders a user may write just what everybody may."""
+    allowed = ["/dev", "/proc", "/sys", "/tmp", "/var/tmp", "/run/lock", *folders]
+    pruned = " -o ".join(f"-path {folder}" for folder in allowed)
+    found = f"find / \\( {pruned} \\) -prune -o -writable \\( -type f -o -type d \\) -print"
+    with host.sudo(name):
+        # What it may not enter it cannot write.
+        assert host.run(f"cd / && {found} 2>/dev/null").stdout.split() == []
+
+
+def is_closed(host: Host, path: str) -> None:
+    """Assert that a file that may hold a secret is read by root and one group alone."""
+    with host.sudo():
+        file = host.file(path)
+        assert file.mode & 0o037 == 0, f"{path} may be read by others: {file.mode:o}"
+
+
 def environment(host: Host, path: str) -> dict[str, str]:
     """Return the variables of a unit's environment file."""
     with host.sudo():

@@ -6,7 +6,18 @@ import pytest
 from testinfra.host import Host
 
 from ..variables import HostVariables
-from .checks import has_user, is_kept_from, is_up, listens, owns, properties, runs_as
+from .checks import (
+    has_user,
+    is_closed,
+    is_confined,
+    is_kept_from,
+    is_up,
+    listens,
+    owns,
+    properties,
+    runs_as,
+    writes_only,
+)
 
 testinfra_hosts = ["ansible://kafka"]
 pytestmark = [pytest.mark.verify, pytest.mark.unit("kafka")]
@@ -69,6 +80,18 @@ def test_data_folder_is_its_own(host: Host, variables: HostVariables) -> None:
 def test_configuration_is_not_its_own(host: Host, variables: HostVariables) -> None:
     is_kept_from(host, "/etc/kafka", variables["kafka_user"])
     is_kept_from(host, "/etc/kafka/server.properties", variables["kafka_user"])
+
+
+def test_settings_that_may_be_secrets_are_closed(host: Host) -> None:
+    is_closed(host, "/etc/kafka/server.properties")
+
+
+def test_is_confined(host: Host) -> None:
+    is_confined(host, "kafka")
+
+
+def test_writes_nothing_but_its_data(host: Host, variables: HostVariables) -> None:
+    writes_only(host, variables["kafka_user"], variables["kafka_data_dir"])
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -12,7 +12,16 @@ from hosts import ROOT
 from testinfra.host import Host
 
 from ..variables import HostVariables
-from .checks import environment, has_user, is_kept_from, is_up, owns
+from .checks import (
+    environment,
+    has_user,
+    is_closed,
+    is_confined,
+    is_kept_from,
+    is_up,
+    owns,
+    writes_only,
+)
 
 testinfra_hosts = ["ansible://producer"]
 pytestmark = [pytest.mark.verify, pytest.mark.unit("imdb-producer")]
@@ -63,6 +72,27 @@ def test_data_folder_is_its_own(host: Host, variables: HostVariables) -> None:
 def test_configuration_is_not_its_own(host: Host, variables: HostVariables) -> None:
     is_kept_from(host, "/etc/imdb-producer", variables["producer_user"])
     is_kept_from(host, ENVIRONMENT, variables["producer_user"])
+
+
+def test_settings_that_may_be_secrets_are_closed(host: Host) -> None:
+    is_closed(host, ENVIRONMENT)
+
+
+def test_is_confined(host: Host) -> None:
+    is_confined(host, "imdb-producer")
+
+
+def test_writes_nothing_but_its_data(host: Host, variables: HostVariables) -> None:
+    writes_only(
+        host, variables["producer_user"], variables["producer_data_dir"], "/run/imdb-producer"
+    )
+
+
+def test_says_to_others_how_to_run_it(host: Host, variables: HostVariables) -> None:
+    shown = host.run("timeout 60 imdb-producer")
+    assert shown.rc == 2, shown
+    assert f"sudo -u {variables['producer_user']} imdb-producer" in shown.stderr
+    assert variables["producer_version"] in host.check_output("timeout 60 imdb-producer --version")
 
 
 def test_says_how_far_it_is_to_everyone(host: Host) -> None:

@@ -6,7 +6,7 @@ import pytest
 from testinfra.host import Host
 
 from ..variables import HostVariables
-from .checks import has_user, is_kept_from
+from .checks import has_user, is_closed, is_kept_from, writes_only
 
 testinfra_hosts = ["ansible://spark_master", "ansible://spark_worker", "ansible://streaming"]
 pytestmark = pytest.mark.verify
@@ -21,10 +21,36 @@ def test_configuration_is_not_its_own(host: Host, variables: HostVariables) -> N
     is_kept_from(host, "/etc/spark/spark-defaults.conf", variables["spark_user"])
 
 
+def test_settings_that_may_be_secrets_are_closed(host: Host) -> None:
+    is_closed(host, "/etc/spark/spark-defaults.conf")
+
+
+def test_writes_nothing_but_work_and_tables(host: Host, variables: HostVariables) -> None:
+    writes_only(
+        host,
+        variables["spark_user"],
+        *(f"{variables['spark_work_root']}/{folder}" for folder in ("recovery", "work", "tmp")),
+        *variables["spark_output_dirs"],
+        "/run/imdb-streaming",
+    )
+
+
 def test_submit_is_on_the_path_and_of_the_version(host: Host, variables: HostVariables) -> None:
     shown = host.run("timeout 60 spark-submit --version")
     assert shown.rc == 0, shown
     assert f"version {variables['spark_version']}" in shown.stdout + shown.stderr
+
+
+def test_says_to_others_how_to_run_commands(host: Host, variables: HostVariables) -> None:
+    shown = host.run("timeout 60 spark-submit job.py")
+    assert shown.rc == 1, shown
+    assert f"sudo -u {variables['spark_user']} spark-submit" in shown.stderr
+
+
+def test_command_runs_as_its_user(host: Host, variables: HostVariables) -> None:
+    with host.sudo(variables["spark_user"]):
+        shown = host.run("timeout 120 spark-submit --master 'local[1]' /nowhere.py")
+    assert "can't open file '/nowhere.py'" in shown.stdout, shown
 
 
 def test_connector_is_on_the_host(host: Host, variables: HostVariables) -> None:

@@ -9,7 +9,7 @@ from testinfra.host import Host
 
 from ..variables import HostVariables, Variables
 from ..waiting import wait_for
-from .checks import fetch_json, is_up, listens, owns, patience, runs_as
+from .checks import fetch_json, is_confined, is_up, listens, owns, patience, runs_as
 
 testinfra_hosts = ["ansible://spark_master"]
 pytestmark = [pytest.mark.verify, pytest.mark.unit("spark-master")]
@@ -42,6 +42,10 @@ def test_recovery_folder_is_for_the_release_that_runs(host: Host, variables: Hos
     with host.sudo():
         stamp = host.file(f"{variables['spark_master_recovery_dir']}/.release")
         assert stamp.content_string == f"/opt/spark/{variables['spark_version']}\n"
+
+
+def test_is_confined(host: Host) -> None:
+    is_confined(host, "spark-master")
 
 
 def test_heap_is_the_inventorys(host: Host, variables: HostVariables) -> None:

@@ -6,7 +6,7 @@ import pytest
 from testinfra.host import Host
 
 from ..variables import HostVariables
-from .checks import fetch_json, is_up, listens, owns, runs_as
+from .checks import fetch_json, is_confined, is_up, listens, owns, runs_as
 
 testinfra_hosts = ["ansible://spark_worker"]
 pytestmark = [pytest.mark.verify, pytest.mark.unit("spark-worker")]
@@ -27,6 +27,10 @@ def test_runs_as_sparks_user(host: Host, variables: HostVariables) -> None:
 
 def test_work_folder_is_its_own(host: Host, variables: HostVariables) -> None:
     owns(host, variables["spark_worker_work_dir"], variables["spark_worker_user"])
+
+
+def test_is_confined(host: Host) -> None:
+    is_confined(host, "spark-worker")
 
 
 def test_offers_what_the_inventory_says(host: Host, variables: HostVariables) -> None:

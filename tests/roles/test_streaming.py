@@ -9,7 +9,7 @@ from testinfra.host import Host
 
 from ..variables import HostVariables
 from ..waiting import wait_for
-from .checks import environment, is_kept_from, is_up, listens, patience, runs_as
+from .checks import environment, is_confined, is_kept_from, is_up, listens, patience, runs_as
 
 testinfra_hosts = ["ansible://streaming"]
 pytestmark = [pytest.mark.verify, pytest.mark.unit("imdb-streaming")]
@@ -56,6 +56,16 @@ def test_runs_as_sparks_user(host: Host, variables: HostVariables) -> None:
 def test_configuration_is_not_its_own(host: Host, variables: HostVariables) -> None:
     is_kept_from(host, "/etc/imdb-streaming", variables["streaming_user"])
     is_kept_from(host, ENVIRONMENT, variables["streaming_user"])
+
+
+def test_is_confined(host: Host) -> None:
+    is_confined(host, "imdb-streaming")
+
+
+def test_says_to_others_how_to_run_it(host: Host, variables: HostVariables) -> None:
+    shown = host.run("timeout 60 imdb-streaming")
+    assert shown.rc == 2, shown
+    assert f"sudo -u {variables['streaming_user']} imdb-streaming" in shown.stderr
 
 
 def test_says_how_far_it_is_to_everyone(host: Host, variables: HostVariables) -> None:

@@ -6,7 +6,17 @@ import pytest
 from testinfra.host import Host
 
 from ..variables import HostVariables
-from .checks import has_user, is_kept_from, is_up, listens, owns, properties, runs_as
+from .checks import (
+    has_user,
+    is_confined,
+    is_kept_from,
+    is_up,
+    listens,
+    owns,
+    properties,
+    runs_as,
+    writes_only,
+)
 
 testinfra_hosts = ["ansible://zookeeper"]
 pytestmark = [pytest.mark.verify, pytest.mark.unit("zookeeper")]
@@ -62,6 +72,20 @@ def test_data_folder_is_its_own(host: Host, variables: HostVariables) -> None:
 def test_configuration_is_not_its_own(host: Host, variables: HostVariables) -> None:
     is_kept_from(host, "/etc/zookeeper", variables["zookeeper_user"])
     is_kept_from(host, "/etc/zookeeper/zoo.cfg", variables["zookeeper_user"])
+
+
+def test_its_id_is_not_its_own(host: Host, variables: HostVariables) -> None:
+    if variables["zookeeper_servers"]:
+        path = f"{variables['zookeeper_data_dir']}/myid"
+        is_kept_from(host, path, variables["zookeeper_user"])
+
+
+def test_is_confined(host: Host) -> None:
+    is_confined(host, "zookeeper")
+
+
+def test_writes_nothing_but_its_data(host: Host, variables: HostVariables) -> None:
+    writes_only(host, variables["zookeeper_user"], variables["zookeeper_data_dir"])
 
 
 def test_shell_lists_the_root(host: Host, variables: HostVariables) -> None:

@@ -44,6 +44,10 @@ def test_recovery_folder_is_for_the_release_that_runs(host: Host, variables: Hos
         assert stamp.content_string == f"/opt/spark/{variables['spark_version']}\n"
 
 
+def test_takes_no_applications_by_http(host: Host) -> None:
+    assert ":6066 " not in host.check_output("ss --listening --tcp --numeric")
+
+
 def test_is_confined(host: Host) -> None:
     is_confined(host, "spark-master")
 

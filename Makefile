@@ -109,7 +109,7 @@ test: ## All that proves it, the fast and broad half
 	@tools/test
 
 .PHONY: test-roles
-test-roles: ## Molecule for every role
+test-roles: ## Molecule for every role, every scenario on both Debians
 	@tools/setup
 	@tools/test-roles
 

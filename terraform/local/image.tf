@@ -1,12 +1,13 @@
 locals {
   image_recipe = "${local.scripts}/image.sh"
-  image_key    = substr(sha256("${filesha256(local.image_recipe)}|${var.arch}|${var.debian_release}|${var.debian_mirror}"), 0, 12)
+  image_key    = substr(sha256("${filesha256(local.image_recipe)}|${var.arch}|${var.debian_release}|${var.debian_mirror}|${var.image_hook}"), 0, 12)
   image        = "${pathexpand(var.cache_dir)}/images/${var.debian_release}-${var.arch}-${local.image_key}"
 
   image_environment = merge(local.environment, {
     LOCAL_IMAGE          = local.image
     LOCAL_DEBIAN_RELEASE = var.debian_release
     LOCAL_DEBIAN_MIRROR  = var.debian_mirror
+    LOCAL_IMAGE_HOOK     = var.image_hook
   })
 }
 

@@ -52,6 +52,12 @@ variable "debian_mirror" {
   default     = ""
 }
 
+variable "image_hook" {
+  type        = string
+  description = "Shell commands that finish the base image, run as root on this machine with the image's folder as $1; other commands make another image. For tests whose hosts should have something ready."
+  default     = ""
+}
+
 # network
 
 variable "subnet" {

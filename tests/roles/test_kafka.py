@@ -22,8 +22,8 @@ from .checks import (
 testinfra_hosts = ["ansible://kafka"]
 pytestmark = [pytest.mark.verify, pytest.mark.unit("kafka")]
 
+# Beside kafka-topics.sh, which lists the topics below.
 COMMANDS = [
-    "kafka-topics.sh",
     "kafka-configs.sh",
     "kafka-console-consumer.sh",
     "kafka-console-producer.sh",
@@ -47,10 +47,12 @@ def test_listener_takes_connections(host: Host, variables: HostVariables, port: 
 
 def test_each_listener_advertises_its_own_address(host: Host, variables: HostVariables) -> None:
     settings = properties(host, "/etc/kafka/server.properties")
-    assert sorted(settings["advertised.listeners"].split(",")) == [
-        f"PLAINTEXT://{variables['kafka_address']}:{variables['kafka_port']}",
-        f"PLAINTEXT_HOST://{variables['kafka_external_address']}:{variables['kafka_external_port']}",
+    wanted = [
+        f"{variables[f'{it}_listener_name']}://{variables[f'{it}_address']}:{variables[f'{it}_port']}"
+        for it in ("kafka", "kafka_external")
     ]
+    assert settings["advertised.listeners"].split(",") == wanted
+    assert settings["inter.broker.listener.name"] == variables["kafka_listener_name"]
 
 
 def test_settings_are_the_inventorys(host: Host, variables: HostVariables) -> None:
@@ -58,6 +60,8 @@ def test_settings_are_the_inventorys(host: Host, variables: HostVariables) -> No
     assert settings["broker.id"] == str(variables["kafka_broker_id"])
     assert settings["log.dirs"] == variables["kafka_data_dir"]
     assert settings["zookeeper.connect"] == variables["kafka_zookeeper_connect"]
+    for name, value in variables["kafka_properties"].items():
+        assert settings[name].lower() == str(value).lower()
     replicas = str(variables["kafka_default_replication_factor"])
     assert settings["default.replication.factor"] == replicas
     assert settings["offsets.topic.replication.factor"] == replicas

@@ -63,7 +63,7 @@ echo "Making the base image (Debian $LOCAL_DEBIAN_RELEASE, $LOCAL_ARCH) in $LOCA
 # shellcheck disable=SC2086  # no mirror: no argument
 mmdebstrap --quiet --mode=root --variant=minbase --arch="$arch" --include="$packages" --skip=cleanup/apt \
     --customize-hook="sh '$customize' \"\$1\" $emulated" \
-    --customize-hook="${LOCAL_IMAGE_HOOK:-:}" \
+    --customize-hook="${LOCAL_IMAGE_HOOK:-true}" \
     "$LOCAL_DEBIAN_RELEASE" "$LOCAL_IMAGE.partial" $LOCAL_DEBIAN_MIRROR >&2 ||
     fail "mmdebstrap could not make the base image; its last lines say why. No network? Then set debian_mirror to one that is reachable."
 mv "$LOCAL_IMAGE.partial" "$LOCAL_IMAGE"

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.verify, pytest.mark.unit("kafka")]
 def description(host: Host, variables: HostVariables) -> str:
     """What the broker says of the topic."""
     answer: str = host.check_output(
-        "timeout 60 kafka-topics.sh --bootstrap-server %s --describe --topic %s",
+        "timeout 300 kafka-topics.sh --bootstrap-server %s --describe --topic %s",
         f"{variables['host_address']}:{variables['kafka_port']}",
         variables["kafka_topic_name"],
     )

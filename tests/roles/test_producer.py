@@ -89,10 +89,10 @@ def test_writes_nothing_but_its_data(host: Host, variables: HostVariables) -> No
 
 
 def test_says_to_others_how_to_run_it(host: Host, variables: HostVariables) -> None:
-    shown = host.run("timeout 60 imdb-producer")
+    shown = host.run("timeout 300 imdb-producer")
     assert shown.rc == 2, shown
     assert f"sudo -u {variables['producer_user']} imdb-producer" in shown.stderr
-    assert variables["producer_version"] in host.check_output("timeout 60 imdb-producer --version")
+    assert variables["producer_version"] in host.check_output("timeout 300 imdb-producer --version")
 
 
 def test_says_how_far_it_is_to_everyone(host: Host) -> None:

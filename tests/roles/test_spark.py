@@ -36,20 +36,20 @@ def test_writes_nothing_but_work_and_tables(host: Host, variables: HostVariables
 
 
 def test_submit_is_on_the_path_and_of_the_version(host: Host, variables: HostVariables) -> None:
-    shown = host.run("timeout 60 spark-submit --version")
+    shown = host.run("timeout 300 spark-submit --version")
     assert shown.rc == 0, shown
     assert f"version {variables['spark_version']}" in shown.stdout + shown.stderr
 
 
 def test_says_to_others_how_to_run_commands(host: Host, variables: HostVariables) -> None:
-    shown = host.run("timeout 60 spark-submit job.py")
+    shown = host.run("timeout 300 spark-submit job.py")
     assert shown.rc == 1, shown
     assert f"sudo -u {variables['spark_user']} spark-submit" in shown.stderr
 
 
 def test_command_runs_as_its_user(host: Host, variables: HostVariables) -> None:
     with host.sudo(variables["spark_user"]):
-        shown = host.run("timeout 120 spark-submit --master 'local[1]' /nowhere.py")
+        shown = host.run("timeout 300 spark-submit --master 'local[1]' /nowhere.py")
     assert "can't open file '/nowhere.py'" in shown.stdout, shown
 
 

@@ -63,7 +63,7 @@ def test_is_confined(host: Host) -> None:
 
 
 def test_says_to_others_how_to_run_it(host: Host, variables: HostVariables) -> None:
-    shown = host.run("timeout 60 imdb-streaming")
+    shown = host.run("timeout 300 imdb-streaming")
     assert shown.rc == 2, shown
     assert f"sudo -u {variables['streaming_user']} imdb-streaming" in shown.stderr
 

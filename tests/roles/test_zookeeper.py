@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.verify, pytest.mark.unit("zookeeper")]
 def four_letter_word(host: Host, variables: HostVariables, word: str) -> str:
     """Return what the server answers to one of its commands."""
     address, port = variables["host_address"], variables["zookeeper_client_port"]
-    script = f"exec 3<>/dev/tcp/{address}/{port}; printf {word} >&3; timeout 5 cat <&3"
+    script = f"exec 3<>/dev/tcp/{address}/{port}; printf {word} >&3; timeout 30 cat <&3"
     return str(host.check_output(f"bash -c '{script}'"))
 
 
@@ -90,4 +90,4 @@ def test_writes_nothing_but_its_data(host: Host, variables: HostVariables) -> No
 
 def test_shell_lists_the_root(host: Host, variables: HostVariables) -> None:
     server = f"{variables['host_address']}:{variables['zookeeper_client_port']}"
-    assert "zookeeper" in host.check_output("timeout 60 zkCli.sh -server %s ls /", server)
+    assert "zookeeper" in host.check_output("timeout 300 zkCli.sh -server %s ls /", server)

@@ -38,7 +38,7 @@ OF_ANSIBLE = {
     "role_path",
 }
 # What a helper offers to the roles that import it: what confines a unit.
-OF_HELPERS = {"service": {"__service_sandbox"}}
+OF_HELPERS = {"service": {"service_sandbox"}}
 
 every_role = pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 every_task_file = pytest.mark.parametrize(

@@ -95,14 +95,16 @@ def clean_staging(config: Config) -> None:
             shutil.rmtree(left_over)
 
 
-def drop_checksums(config: Config) -> None:
-    """Remove Spark's checksums of the checkpoints' files, for a Spark that does not know them.
+def drop_checksums(config: Config, *, of_spark: bool) -> None:
+    """Remove the checksums of the checkpoints' files that may be of an older content.
 
-    A file that such a Spark writes over, as it repeats a batch, would keep the checksum of before,
-    and a later Spark refuse it for good. Files without a checksum are read all the same.
+    A file that is written over keeps the checksum of before if the job is killed between the two,
+    and would be refused for good; one without a checksum is read. Hadoop's own, in hidden files,
+    go at each start. Spark's go only before a Spark that does not know of them and would not keep
+    them up.
     """
     for query in (SILVER, GENRE_COUNTS):
-        for checksum in config.checkpoint_folder(query).rglob("[!.]*.crc"):
+        for checksum in config.checkpoint_folder(query).rglob("*.crc" if of_spark else ".*.crc"):
             checksum.unlink()
 
 

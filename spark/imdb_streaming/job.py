@@ -88,8 +88,7 @@ def run(config: Config, stopping: threading.Event) -> None:
     guards.clean_staging(config)
     guards.check_connector(config)
     guards.check_belongs_together(config)
-    if IS_SPARK_4_0:
-        guards.drop_checksums(config)
+    guards.drop_checksums(config, of_spark=IS_SPARK_4_0)
     guards.wait_for_broker(config, stopping)
     if stopping.is_set():
         return
@@ -156,9 +155,8 @@ def spark_settings(config: Config) -> dict[str, str]:
         ),
         "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
         # Hadoop's own local file system starts chmod or readlink for each file that it makes or
-        # renames, some sixty programs a batch. This one asks the kernel. It keeps no .crc files;
-        # those of a checkpoint Spark writes itself.
-        "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.NakedLocalFileSystem",
+        # renames, some sixty programs a batch. This one asks the kernel.
+        "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem",
         # The default manager goes by another class of Hadoop's, which does the same. Its rename is
         # one rename(2) here, and guards.exclusive sees to it that there is one writer.
         "spark.sql.streaming.checkpointFileManagerClass": _checkpoint_file_manager(),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from imdb_streaming.config import Config
 
 REPOSITORY = Path(__file__).parents[2]
+HADOOPS_PROGRAMS = ("chmod", "readlink")
 
 
 def _spark_home() -> Path:
@@ -85,7 +86,19 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
         "spark.local.dir": str(scratch),
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
         "spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={scratch} -XX:TieredStopAtLevel=1",
+        # A restart finds the state in snapshots, as it does after some time, not in changes alone.
+        "spark.sql.streaming.stateStore.minDeltasForSnapshot": "1",
+        "spark.sql.streaming.stateStore.maintenanceInterval": "1s",
     }
+    # Programs that Hadoop would start for a file are told apart by what they leave.
+    for name in HADOOPS_PROGRAMS:
+        program = scratch / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(
+            f'#!/bin/sh\necho "{name} $*" >>{scratch}/programs\nexec /bin/{name} "$@"\n'
+        )
+        program.chmod(0o755)
+    os.environ["PATH"] = f"{scratch}/bin{os.pathsep}{os.environ['PATH']}"
     builder = SparkSession.builder.appName("tests").master("local[2]")
     for key, value in settings.items():
         builder = builder.config(key, value)
@@ -93,6 +106,12 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
     session.sparkContext.setLogLevel("ERROR")
     yield session
     session.stop()
+
+
+@pytest.fixture
+def programs_started(spark: "SparkSession") -> Path:
+    """The file that says which of Hadoop's programs were started; none: there is no file."""
+    return Path(spark.conf.get("spark.local.dir") or "") / "programs"
 
 
 @pytest.fixture

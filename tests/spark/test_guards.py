@@ -41,13 +41,20 @@ def refusal(config: Config) -> str:
     return str(caught.value)
 
 
-def test_checksums_are_dropped_and_nothing_else(begun: Config) -> None:
+@pytest.mark.parametrize(
+    ("of_spark", "kept"),
+    [(False, ["2.changelog", "2.changelog.crc"]), (True, ["2.changelog"])],
+    ids=["hadoop's", "spark's too"],
+)
+def test_checksums_that_may_be_old_are_dropped(
+    begun: Config, of_spark: bool, kept: list[str]
+) -> None:
     state = begun.checkpoint_folder(SILVER) / "state" / "0" / "1"
     state.mkdir(parents=True)
-    for name in ("2.changelog", "2.changelog.crc", ".3.zip.crc"):
+    for name in ("2.changelog", "2.changelog.crc", ".2.changelog.crc"):
         (state / name).touch()
-    guards.drop_checksums(begun)
-    assert sorted(path.name for path in state.iterdir()) == [".3.zip.crc", "2.changelog"]
+    guards.drop_checksums(begun, of_spark=of_spark)
+    assert sorted(path.name for path in state.iterdir()) == kept
 
 
 def test_restart_of_a_begun_run_is_allowed(begun: Config) -> None:

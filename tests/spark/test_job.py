@@ -133,15 +133,42 @@ def test_restart_does_not_duplicate_rows(
     assert load.silver_sink.totals.malformed_rows == 2
 
 
-def test_batches_write_by_a_file_system_that_starts_no_programs(
-    prepared: Config, send: Send, run_job: Callable[[], Load], movie: dict[str, Any]
+def test_batches_start_no_programs(
+    prepared: Config,
+    send: Send,
+    run_job: Callable[[], Load],
+    movie: dict[str, Any],
+    programs_started: Path,
 ) -> None:
+    programs_started.unlink(missing_ok=True)
     send(movie)
     run_job()
-    # Hadoop's own local file system leaves a hidden .crc file beside each that it writes.
-    written = [path for path in prepared.output_path.rglob("*") if path.is_file()]
-    assert [path for path in written if path.match(".*.crc")] == []
-    assert any(path.parent.name == "commits" for path in written)
+    assert list(prepared.checkpoint_folder(SILVER).glob("commits/0"))
+    assert not programs_started.exists(), programs_started.read_text()
+
+
+def test_restart_takes_up_the_state_from_a_snapshot(
+    spark: SparkSession,
+    prepared: Config,
+    send: Send,
+    run_job: Callable[[], Load],
+    movie: dict[str, Any],
+) -> None:
+    # It is uploaded some time after the batch that it is of; one that holds rows has files of them.
+    def snapshots() -> list[Path]:
+        return list(prepared.checkpoint_folder(SILVER).rglob("*.sst"))
+
+    for number in range(30):
+        send(movie | {"numVotes": 5000 + number})
+        run_job()
+        if snapshots():
+            break
+    assert snapshots()
+
+    send(movie | {"numVotes": 5000}, movie | {"tconst": "tt2"})
+    run_job()
+    votes = [row["numVotes"] for row in silver(spark, prepared) if row["tconst"] == "tt0111161"]
+    assert votes == [5000 + it for it in range(number + 1)]
 
 
 def test_state_that_another_spark_wrote_over_is_read_once_its_checksums_are_dropped(
@@ -153,13 +180,13 @@ def test_state_that_another_spark_wrote_over_is_read_once_its_checksums_are_drop
 ) -> None:
     send(movie)
     run_job()
-    checksums = [*prepared.checkpoint_folder(SILVER).rglob("*.changelog.crc")]
+    checksums = [*prepared.checkpoint_folder(SILVER).rglob("[!.]*.changelog.crc")]
     assert checksums
     for path in checksums:
         content = json.loads(path.read_text())
         path.write_text(json.dumps(content | {"value": content["value"] + 1}))
 
-    guards.drop_checksums(prepared)
+    guards.drop_checksums(prepared, of_spark=True)
     send(movie, movie | {"tconst": "tt2"})
     run_job()
     assert [row["tconst"] for row in silver(spark, prepared)] == ["tt0111161", "tt2"]

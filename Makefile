@@ -109,8 +109,8 @@ test: ## All that proves it, the fast and broad half
 	@tools/test
 
 .PHONY: test-roles
-test-roles: ## Molecule for every role, every scenario on both Debians
-	@tools/setup
+test-roles: ## Molecule for every role, every scenario on both Debians, and some on arm64
+	@ARCH=arm64 tools/setup
 	@tools/test-roles
 
 .PHONY: test-terraform
@@ -127,6 +127,7 @@ test-libvirt: ## An emulated virtual machine with Kafka, for real
 
 .PHONY: test-all
 test-all: ## The slow half too: every fault, both Debians, arm64
+	@ARCH=arm64 tools/setup
 	@TARGET=libvirt tools/setup
 	@TARGET=aws tools/setup
 	@tools/test --all

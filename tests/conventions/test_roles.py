@@ -29,6 +29,7 @@ JINJA.filters, JINJA.tests = Filters(JINJA.filters), Filters(JINJA.tests)
 # What Ansible itself tells a role.
 OF_ANSIBLE = {
     "ansible_check_mode",
+    "ansible_diff_mode",
     "ansible_facts",
     "ansible_host",
     "ansible_managed",

@@ -253,6 +253,7 @@ def restarts_just(
     before, since = unit_states(target), time.time()
     deployed = run_playbook("-e", f"{variable}='{value}'")
     assert deployed.exit_code == 0, deployed.end
+    assert "\n+++ " not in deployed.output, "it shows differences that nobody asked for"
     after = wait_for(
         "every unit is active",
         lambda: unit_states(target),

@@ -56,32 +56,6 @@ resource "terraform_data" "accelerator" {
   depends_on = [terraform_data.image, module.key]
 }
 
-resource "libvirt_cloudinit_disk" "host" {
-  for_each = local.machines
-
-  name = "${local.prefix}${each.value.name}-cloud-init.iso"
-  pool = local.pool
-  user_data = templatefile("${path.module}/cloud-init/user-data.tftpl", {
-    name    = each.value.name
-    address = each.value.address
-    # A given image manages its name servers by itself.
-    name_server      = var.image == null ? local.gateway : null
-    public_key       = trimspace(file(module.key.public_key_file))
-    host_public_key  = trimspace(file(module.host_key[each.key].public_key_file))
-    host_private_key = file(trimsuffix(module.host_key[each.key].public_key_file, ".pub"))
-  })
-  # A new id has cloud-init write the host's keys and names again.
-  meta_data = jsonencode({
-    instance-id    = "${each.value.machine}-${substr(sha256(file(module.key.public_key_file)), 0, 8)}-${substr(sha256(file(module.host_key[each.key].public_key_file)), 0, 8)}"
-    local-hostname = each.value.name
-  })
-  network_config = templatefile("${path.module}/cloud-init/network-config.tftpl", {
-    mac     = lower(each.value.mac)
-    address = each.value.address
-    gateway = local.gateway
-  })
-}
-
 # Replacing one loses nothing: all that lasts is on its disks.
 resource "libvirt_domain" "host" {
   for_each = local.machines
@@ -110,7 +84,7 @@ resource "libvirt_domain" "host" {
   }
   # cloud-init finds it by its label.
   disk {
-    volume_id = split(";", libvirt_cloudinit_disk.host[each.key].id)[0]
+    volume_id = libvirt_volume.cloud_init[each.key].id
     scsi      = true
     wwn       = "5${substr(sha256("${local.id}|${each.key}|cloud-init"), 0, 15)}"
   }
@@ -140,7 +114,7 @@ resource "libvirt_domain" "host" {
       disks = merge(
         {
           vda = libvirt_volume.system[each.key].id
-          sda = split(";", libvirt_cloudinit_disk.host[each.key].id)[0]
+          sda = libvirt_volume.cloud_init[each.key].id
         },
         { for index, disk in local.host_data_disks[each.key] : "sd${substr("bcdefgh", index, 1)}" => libvirt_volume.data[disk].id },
       )

@@ -27,6 +27,7 @@ class Config:
     trigger_interval: str
     max_offsets_per_trigger: int
     broker_wait_seconds: int
+    executor_wait_seconds: int
     status_file: Path
     shuffle_partitions: int
     spark_master: str
@@ -80,6 +81,7 @@ def load_config(environ: Mapping[str, str] | None = None) -> Config:
         trigger_interval=reader.get("TRIGGER_INTERVAL", _interval, "20 seconds"),
         max_offsets_per_trigger=reader.get("MAX_OFFSETS_PER_TRIGGER", _at_least(1), "50000"),
         broker_wait_seconds=reader.get("BROKER_WAIT_SECONDS", _at_least(0), "120"),
+        executor_wait_seconds=reader.get("EXECUTOR_WAIT_SECONDS", _at_least(1), "60"),
         status_file=reader.get("STATUS_FILE", _absolute_path, "/run/imdb-streaming/status.json"),
         shuffle_partitions=reader.get("SHUFFLE_PARTITIONS", _at_least(1), "4"),
         spark_master=reader.get("SPARK_MASTER", _master),

@@ -18,6 +18,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from imdb_streaming import __version__, guards
 from imdb_streaming.config import Config, ConfigError, load_config
+from imdb_streaming.executors import ExecutorsLostError, ExecutorWatch
 from imdb_streaming.sinks import (
     GENRE_COUNTS,
     SILVER,
@@ -73,7 +74,7 @@ def main(environ: Mapping[str, str] | None = None) -> int:
     except guards.BrokerUnreachableError as error:
         log.error("%s", error)
         return FAILED
-    except QueryDiedError:
+    except (QueryDiedError, ExecutorsLostError):
         return DONE if stopping.is_set() else FAILED
     except Exception:
         if not stopping.is_set():
@@ -104,11 +105,12 @@ def run(config: Config, stopping: threading.Event) -> None:
         genres = latest_genres(events)
 
         load = Load.start(config, spark, silver, genres)
-        load.watch(stopping)
+        executors = ExecutorWatch(lambda: _executors(spark), config.executor_wait_seconds)
+        load.watch(stopping, executors)
     except (Py4JNetworkError, ConnectionError) as error:
         log.error("Spark's JVM is gone; was it killed, or out of memory? (%s)", error)
         raise QueryDiedError("Spark's JVM is gone.") from error
-    except QueryDiedError as error:
+    except (QueryDiedError, ExecutorsLostError) as error:
         # Said before anything is stopped: stopping may take its time, or the process end in it.
         log.error("%s", error)
         raise
@@ -180,6 +182,11 @@ def spark_settings(config: Config) -> dict[str, str]:
         "spark.ui.port": config.spark_ui_port,
     }
     return settings | {key: str(value) for key, value in optional.items() if value is not None}
+
+
+def _executors(spark: SparkSession) -> int:
+    """How many executors the job has now; the driver is counted among them by Spark."""
+    return int(spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size()) - 1
 
 
 def _checkpoint_file_manager() -> str:
@@ -273,10 +280,11 @@ class Load:
         )
         return cls(config, queries, silver_sink, genre_counts_sink, status)
 
-    def watch(self, stopping: threading.Event) -> None:
+    def watch(self, stopping: threading.Event, executors: ExecutorWatch) -> None:
         """Look at the queries once a second, until `stopping`.
 
-        Raises QueryDiedError when one has ended.
+        Raises QueryDiedError when one has ended, ExecutorsLostError when they have nothing to run
+        on.
         """
         seen: dict[str, str] = {}
         written_at = 0.0
@@ -288,6 +296,7 @@ class Load:
                 raise QueryDiedError(
                     "\n".join(_obituary(name, self.queries[name]) for name in dead)
                 )
+            executors.check()
             if any(reports) or time.monotonic() - written_at >= STATUS_SECONDS:
                 self.status.write(self.config.status_file)
                 written_at = time.monotonic()

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from hosts import Target, run
 
+from ..variables import HostVariables
 from ..waiting import wait_for
 from .deployment import (
     UNITS,
@@ -141,6 +142,24 @@ def test_restarted_service_comes_back(target: Target, patience: float, unit: str
     now = all_active(target, 120 * patience)
     restarted = {name for name in now if now[name].invocation != before[name].invocation}
     assert restarted == {unit}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("recovery")
+def test_job_that_has_long_had_no_executor_starts_anew(
+    target: Target, variables: HostVariables, patience: float
+) -> None:
+    before = unit_state(target, "imdb-streaming")
+    as_root(target, "spark-worker", "systemctl", "stop", "spark-worker")
+    try:
+        wait_for(
+            "the job has started anew",
+            lambda: unit_state(target, "imdb-streaming"),
+            lambda state: state.invocation != before.invocation and state.active == "active",
+            int(variables["streaming_executor_timeout"]) + 120 * patience,
+        )
+    finally:
+        as_root(target, "spark-worker", "systemctl", "start", "spark-worker")
 
 
 @pytest.mark.usefixtures("recovery")

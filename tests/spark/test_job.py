@@ -16,6 +16,7 @@ from pyspark.sql import functions as sf
 
 from imdb_streaming import guards, sinks
 from imdb_streaming.config import Config
+from imdb_streaming.executors import ExecutorWatch
 from imdb_streaming.job import Load, QueryDiedError
 from imdb_streaming.schema import KAFKA_SCHEMA
 from imdb_streaming.sinks import SILVER
@@ -223,7 +224,7 @@ def test_status_and_log_tell_each_batch(
         load = run_job()
         # The queries have ended by themselves, which the job takes for their death.
         with pytest.raises(QueryDiedError, match="Query silver_movies died"):
-            load.watch(threading.Event())
+            load.watch(threading.Event(), ExecutorWatch(lambda: 1, 60))
     lines = [r.getMessage() for r in caplog.records if r.levelno == logging.INFO]
     file = prepared.silver_folder / "main-0000000000.parquet"
     (line,) = [line for line in lines if line.startswith("silver_movies batch 0: ")]
@@ -276,7 +277,7 @@ def test_stop_ends_the_watch(
     load = run_job()
     stopping = threading.Event()
     stopping.set()
-    load.watch(stopping)
+    load.watch(stopping, ExecutorWatch(lambda: 1, 60))
 
 
 def test_lag_is_the_sum_over_partitions() -> None:

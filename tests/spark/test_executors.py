@@ -1,0 +1,48 @@
+"""A job without executors: when it gives up, and when it waits on."""
+
+import pytest
+
+from imdb_streaming.executors import ExecutorsLostError, ExecutorWatch
+
+LIMIT = 60
+
+
+class Clock:
+    """Seconds that the test lets pass, and the executors that there are."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.executors = 0
+
+    def watch(self) -> ExecutorWatch:
+        return ExecutorWatch(lambda: self.executors, LIMIT, lambda: self.now)
+
+
+def test_executors_that_are_lost_for_too_long_end_the_job() -> None:
+    clock = Clock()
+    watch = clock.watch()
+    clock.executors = 1
+    watch.check()
+    clock.executors = 0
+    clock.now += LIMIT
+    watch.check()
+    clock.now += 1
+    with pytest.raises(ExecutorsLostError, match=r"no executor for 60 s.*spark-worker"):
+        watch.check()
+
+
+def test_an_executor_that_comes_back_in_time_is_waited_for() -> None:
+    clock = Clock()
+    watch = clock.watch()
+    for executors in (1, 0, 1, 0):
+        clock.executors = executors
+        watch.check()
+        clock.now += LIMIT - 1
+
+
+def test_a_job_that_never_had_an_executor_waits_for_a_worker() -> None:
+    clock = Clock()
+    watch = clock.watch()
+    for _ in range(3):
+        watch.check()
+        clock.now += 10 * LIMIT

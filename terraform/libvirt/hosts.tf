@@ -33,9 +33,15 @@ locals {
   }
 }
 
+# Whether the file is there as it was written: what was never written differs from any state. Apart from what writes it,
+# which deletes it before it writes it anew, and would find another answer in the middle of that.
+resource "terraform_data" "accelerator_mark" {
+  triggers_replace = try(regex(" (\\S+)", file(local.accelerator_file))[0], uuid())
+}
+
 # Whether KVM works is found by booting with it, once.
 resource "terraform_data" "accelerator" {
-  triggers_replace = [var.accelerator, var.arch, var.uri, try(regex(" (\\S+)", file(local.accelerator_file))[0], uuid())]
+  triggers_replace = [var.accelerator, var.arch, var.uri, terraform_data.accelerator_mark.triggers_replace]
   input            = local.accelerator_file
 
   provisioner "local-exec" {
@@ -145,13 +151,20 @@ resource "terraform_data" "shutdown" {
   }
 }
 
+# A run of a virtual machine that was waited for; apart, as a machine that is replaced stops in the middle of that.
+resource "terraform_data" "run" {
+  for_each = local.machines
+
+  triggers_replace = local.marks[each.key] == "" ? uuid() : local.marks[each.key]
+}
+
 # An apply ends when the hosts answer by ssh, also after one was started again.
 resource "terraform_data" "ready" {
   for_each = local.machines
 
   triggers_replace = [
     libvirt_domain.host[each.key].id,
-    local.marks[each.key] == "" ? uuid() : local.marks[each.key],
+    terraform_data.run[each.key].triggers_replace,
   ]
   input = { file = local.seen[each.key] }
 

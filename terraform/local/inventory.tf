@@ -28,12 +28,17 @@ locals {
 }
 
 # The hosts' own keys are made with their disks, so the operator's ssh need not trust on first use.
+# Whether the file is there as it was written: what was never written differs from any state. Apart from what writes it,
+# which deletes it before it writes it anew, and would find another answer in the middle of that.
+resource "terraform_data" "known_hosts_mark" {
+  triggers_replace = fileexists(local.known_hosts) ? try(trimspace(file("${local.known_hosts}.mark")), "") : uuid()
+}
+
 resource "terraform_data" "known_hosts" {
   triggers_replace = [
     local.addresses,
     [for key in sort(keys(local.machines)) : terraform_data.disk[key].id],
-    # A file that was lost is written again: what was never written differs from any state.
-    fileexists(local.known_hosts) ? try(trimspace(file("${local.known_hosts}.mark")), "") : uuid(),
+    terraform_data.known_hosts_mark.triggers_replace,
   ]
   input = { LOCAL_KNOWN_HOSTS = local.known_hosts }
 

@@ -79,7 +79,8 @@ def writes_only(host: Host, name: str, *folders: str) -> None:
     found = f"find / \\( {pruned} \\) -prune -o -writable \\( -type f -o -type d \\) -print"
     with host.sudo(name):
         # What it may not enter it cannot write.
-        assert host.run(f"cd / && {found} 2>/dev/null").stdout.split() == []
+        left = host.run(f"cd / && {found} 2>/dev/null").stdout.split()
+    assert not left, f"{name} may write {left}"
 
 
 def is_closed(host: Host, path: str) -> None:

@@ -21,7 +21,7 @@ URI = "qemu:///system"
 # Under emulation, on a machine that has other things to do.
 TERRAFORM_SECONDS = 1500
 PLAYBOOK_SECONDS = 2700
-SSH_SECONDS = 120
+SSH_SECONDS = 300
 
 NEEDED = {
     "terraform": "HashiCorp's Terraform",

@@ -138,7 +138,7 @@ def test_a_host_that_was_cut_off_comes_back_with_its_data(project: Project, doma
     project.apply()
 
     project.nothing_to_do()
-    ssh("sudo timeout 110 bash -c 'until systemctl is-active -q kafka; do sleep 2; done'")
+    ssh("sudo timeout 280 bash -c 'until systemctl is-active -q kafka; do sleep 2; done'")
     read = f"kafka-console-consumer.sh {broker} --topic {TOPIC} --from-beginning --max-messages 1"
     assert "kept" in ssh(f"{kafka} timeout 110 {read}")
 

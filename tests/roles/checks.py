@@ -74,8 +74,9 @@ def is_confined(host: Host, unit: str) -> None:
 
 def writes_only(host: Host, name: str, *folders: str) -> None:
     """Assert that outside of its folders a user may write just what everybody may."""
-    allowed = ["/dev", "/proc", "/sys", "/tmp", "/var/tmp", "/run/lock", *folders]
-    pruned = " -o ".join(f"-path {folder}" for folder in allowed)
+    pruned = " -o ".join(f"-path {folder}" for folder in ("/dev", "/proc", "/sys", *folders))
+    # /tmp and the like: for everybody, and each keeps what is his.
+    pruned += " -o -type d -perm -1002"
     found = f"find / \\( {pruned} \\) -prune -o -writable \\( -type f -o -type d \\) -print"
     with host.sudo(name):
         # What it may not enter it cannot write.

@@ -155,7 +155,8 @@ def test_a_replaced_system_keeps_the_data_disks(project: Project, domain: str) -
     device = next(
         it["device"] for it in variables[HOST]["host_volumes"] if it["path"].endswith("zookeeper")
     )
-    assert ssh(f"sudo mount {device} /mnt && sudo cat /mnt/mark; sudo umount /mnt").strip() == "mine"
+    mark = ssh(f"sudo mount {device} /mnt && sudo cat /mnt/mark; sudo umount /mnt")
+    assert mark.strip() == "mine"
     project.nothing_to_do()
 
 

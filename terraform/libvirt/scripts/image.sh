@@ -93,8 +93,8 @@ mmdebstrap --quiet --mode=root --variant=minbase --arch="$arch" --include="$pack
     "$LIBVIRT_DEBIAN_RELEASE" "$partial/root" $LIBVIRT_DEBIAN_MIRROR >&2 ||
     fail "mmdebstrap could not make the base image; its last lines say why. No network? Then set debian_mirror to one that is reachable."
 
-cp "$(ls "$partial"/root/boot/vmlinuz-*)" "$partial/vmlinuz"
-cp "$(ls "$partial"/root/boot/initrd.img-*)" "$partial/initrd.img"
+cp "$(ls "$partial/root/boot/"vmlinuz-*)" "$partial/vmlinuz"
+cp "$(ls "$partial/root/boot/"initrd.img-*)" "$partial/initrd.img"
 # The file system is filled without mounting it, then stored without its holes.
 mke2fs -q -t ext4 -d "$partial/root" "$partial/disk.raw" 3G >/dev/null
 qemu-img convert -q -f raw -O qcow2 -c -o compression_type=zstd "$partial/disk.raw" "$partial/disk.qcow2"

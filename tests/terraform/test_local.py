@@ -20,8 +20,10 @@ TWO = ONE | {"2": {"groups": ["spark_worker"]}}
 
 def terraform(*arguments: str, code: int = 0) -> str:
     """Run terraform on the set of hosts that is the tests' own; fail with what it said."""
+    # Molecule's scenarios prepare the same folder, by the same lock.
+    alone = ["flock", f"{ROOT}/terraform/local/versions.tf"] if arguments[0] == "init" else []
     done = subprocess.run(
-        ["terraform", f"-chdir={ROOT}/terraform/local", *arguments],
+        [*alone, "terraform", f"-chdir={ROOT}/terraform/local", *arguments],
         env={**os.environ, "TF_WORKSPACE": NAME},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

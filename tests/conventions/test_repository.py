@@ -1,5 +1,6 @@
 """What must not be in the repository: it has to work for anyone, anywhere."""
 
+import os
 import re
 import subprocess
 from functools import cache
@@ -72,3 +73,13 @@ def test_no_path_of_this_machine_is_written_down() -> None:
 
 def test_nothing_is_left_to_do() -> None:
     assert where(r"\b(TO" + r"DO|FIX" + r"ME|X" + r"XX)\b") == []
+
+
+def test_commands_that_the_documents_name_can_be_run() -> None:
+    commands = set(re.findall(r"^    ((?:tools|artifacts)/[\w.-]+)", "\n".join(documents()), re.M))
+    assert "artifacts/artifacts.py" in commands
+    assert [name for name in sorted(commands) if not os.access(ROOT / name, os.X_OK)] == []
+
+
+def documents() -> list[str]:
+    return [text for name, text in texts().items() if name.endswith(".md")]

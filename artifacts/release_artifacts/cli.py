@@ -6,10 +6,11 @@ import signal
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
-from . import sources
+from . import java, sources
 from .cache import Archive, Cache
 from .errors import ArtifactError
 from .folders import cache_folder, say
@@ -50,6 +51,11 @@ def fetch(versions: dict[str, str], *, offline: bool) -> None:
     cache = Cache(cache_folder())
 
     def provide(name: str) -> Archive:
+        sources = getattr(RELEASES[name], "java_sources", None)
+        if sources and not java.jar_of(sources).exists():
+            version = versions.get("spark") or default_versions()["spark"]
+            spark = cache.provide(RELEASES["spark"], version, lock, offline=offline)
+            java.compile_against_archive(sources, Path(spark.archive))
         return cache.provide(RELEASES[name], versions[name], lock, offline=offline)
 
     provided = _side_by_side(provide, versions)

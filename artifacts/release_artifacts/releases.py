@@ -1,11 +1,12 @@
 """The releases: where the files of each come from and how they lie on a host."""
 
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from . import archives, sources
+from . import archives, java, sources
 from .errors import ArtifactError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -107,11 +108,15 @@ class SparkRelease:
 
 @dataclass(frozen=True)
 class OwnRelease:
-    """A program of this repository with the pure-Python wheels that it needs, all in lib/."""
+    """A program of this repository with the pure-Python wheels that it needs, all in lib/.
+
+    Its classes of Java, if it has any, are there as NAME.jar; they are compiled before.
+    """
 
     name: str
     package: Path
     requirements: Path | None = None
+    java_sources: Path | None = None
     is_own = True
 
     @property
@@ -145,6 +150,8 @@ class OwnRelease:
         for wheel in sorted(files.glob("*.whl")):
             archives.unpack_wheel(wheel, folder / "lib")
         archives.copy_package(self.package, folder / "lib")
+        if self.java_sources:
+            shutil.copyfile(java.jar_of(self.java_sources), folder / "lib" / f"{self.name}.jar")
 
     def _check_version(self, version: str) -> None:
         init = self.package / "__init__.py"
@@ -178,7 +185,11 @@ RELEASES: dict[str, Release] = {
             REPOSITORY / "producer/imdb_producer",
             REPOSITORY / "artifacts/imdb-producer.txt",
         ),
-        OwnRelease("imdb-streaming", REPOSITORY / "spark/imdb_streaming"),
+        OwnRelease(
+            "imdb-streaming",
+            REPOSITORY / "spark/imdb_streaming",
+            java_sources=REPOSITORY / "spark/java",
+        ),
     )
 }
 

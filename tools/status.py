@@ -126,20 +126,21 @@ def render_producer(producer: dict[str, Any] | None) -> Iterator[str]:
 
 
 def render_streaming(streaming: dict[str, Any] | None) -> Iterator[str]:
-    """Yield the job's lines: the table's rows, then one for each query."""
+    """Yield the job's lines: the tables' rows, then the last batch."""
     if not streaming:
         yield "Streaming  has said nothing yet"
         return
     yield (
         f"Streaming  run {streaming['run_id']}: {number(streaming['silver_rows'])} rows in silver, "
-        f"{number(streaming['malformed_rows'])} malformed messages kept out"
+        f"{number(streaming['dead_letters'])} dead letters, "
+        f"{number(streaming['duplicates'])} sent again"
     )
-    for name, query in streaming["queries"].items():
-        yield (
-            f"  {name:<15}batch {number(query.get('batch_id'))}, {age(query.get('at'))}: "
-            f"{number(query.get('rows_in'))} in, {number(query.get('rows_written'))} written, "
-            f"input {number(query.get('input_rate'), 1)}/s, lag {number(query.get('lag'))}"
-        )
+    query = streaming["query"]
+    yield (
+        f"           batch {number(query['batch_id'])}, {age(query['at'])}: "
+        f"{number(query['rows_in'])} in, {number(query['rows_written'])} written, "
+        f"input {number(query['input_rate'], 1)}/s, lag {number(query['lag'])}"
+    )
 
 
 def render_genres(genres: list[dict[str, str]] | None) -> Iterator[str]:

@@ -1,3 +1,3 @@
-"""Streams movies from Kafka into Parquet tables: silver_movies and genre_counts."""
+"""Streams movies from Kafka into tables: silver_movies, dead_letters and genre_counts."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

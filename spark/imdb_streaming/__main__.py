@@ -1,5 +1,5 @@
 import sys
 
-from imdb_streaming.job import main
+from imdb_streaming.cli import main
 
 sys.exit(main())

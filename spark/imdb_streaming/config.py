@@ -24,8 +24,9 @@ class Config:
     output_path: Path
     output_path_csv: Path
     run_id: str
-    trigger_interval: str
+    trigger_interval_ms: int
     max_offsets_per_trigger: int
+    event_id_retention_days: int
     broker_wait_seconds: int
     executor_wait_seconds: int
     status_file: Path
@@ -41,26 +42,50 @@ class Config:
     spark_driver_port: int | None
     spark_block_manager_port: int | None
     spark_ui_port: int | None
+    #: Whether this run is made beside the one in service (`imdb-streaming reprocess`).
+    is_beside: bool = False
+
+    @property
+    def tables_path(self) -> Path:
+        """Where the tables are; those of a run beside the one in service have a folder there."""
+        return self.output_path / "_runs" / self.run_id if self.is_beside else self.output_path
+
+    @property
+    def tables_path_csv(self) -> Path:
+        if self.is_beside:
+            return self.output_path_csv / "_runs" / self.run_id
+        return self.output_path_csv
 
     @property
     def silver_folder(self) -> Path:
-        return self.output_path / "silver_movies"
+        return self.tables_path / "silver_movies"
+
+    @property
+    def dead_letters_folder(self) -> Path:
+        return self.tables_path / "dead_letters"
 
     @property
     def genre_counts_folder(self) -> Path:
-        return self.output_path / "genre_counts"
+        return self.tables_path / "genre_counts"
 
     @property
     def genre_counts_csv_folder(self) -> Path:
-        return self.output_path_csv / "genre_counts"
+        return self.tables_path_csv / "genre_counts"
 
     @property
     def staging_folder(self) -> Path:
         """Where files grow before they are renamed into a table; on the tables' file system."""
-        return self.output_path / "_staging"
+        return self.tables_path / "_staging"
 
-    def checkpoint_folder(self, query: str) -> Path:
-        return self.output_path / "_chk" / f"{query}_{self.run_id}"
+    @property
+    def checkpoint_folder(self) -> Path:
+        """Spark's checkpoint: what of the topic was read."""
+        return self.output_path / "_chk" / f"silver_movies_{self.run_id}"
+
+    @property
+    def state_folder(self) -> Path:
+        """The job's own state: event ids, and the genres of movies."""
+        return self.output_path / "_chk" / f"genre_counts_{self.run_id}"
 
 
 def load_config(environ: Mapping[str, str] | None = None) -> Config:
@@ -78,8 +103,9 @@ def load_config(environ: Mapping[str, str] | None = None) -> Config:
         output_path=reader.get("OUTPUT_PATH", _absolute_path, "/opt/spark-output/parquet"),
         output_path_csv=reader.get("OUTPUT_PATH_CSV", _absolute_path, "/opt/spark-output/csv"),
         run_id=reader.get("RUN_ID", _run_id, "main"),
-        trigger_interval=reader.get("TRIGGER_INTERVAL", _interval, "20 seconds"),
-        max_offsets_per_trigger=reader.get("MAX_OFFSETS_PER_TRIGGER", _at_least(1), "50000"),
+        trigger_interval_ms=reader.get("TRIGGER_INTERVAL", _interval, "20 seconds"),
+        max_offsets_per_trigger=reader.get("MAX_OFFSETS_PER_TRIGGER", _at_least(1), "200000"),
+        event_id_retention_days=reader.get("EVENT_ID_RETENTION_DAYS", _at_least(1), "90"),
         broker_wait_seconds=reader.get("BROKER_WAIT_SECONDS", _at_least(0), "120"),
         executor_wait_seconds=reader.get("EXECUTOR_WAIT_SECONDS", _at_least(1), "60"),
         status_file=reader.get("STATUS_FILE", _absolute_path, "/run/imdb-streaming/status.json"),
@@ -190,10 +216,14 @@ def _run_id(text: str) -> str:
     return text
 
 
-def _interval(text: str) -> str:
-    if not re.fullmatch(r"[0-9]*[1-9][0-9]* (millisecond|second|minute|hour)s?", text):
+_MILLISECONDS = {"millisecond": 1, "second": 1000, "minute": 60_000, "hour": 3_600_000}
+
+
+def _interval(text: str) -> int:
+    match = re.fullmatch(r"([0-9]{1,9}) (millisecond|second|minute|hour)s?", text)
+    if not match or int(match[1]) == 0:
         raise ValueError("not an interval. Write a number above 0 and a unit, as in '20 seconds'.")
-    return text
+    return int(match[1]) * _MILLISECONDS[match[2]]
 
 
 def _memory(text: str) -> str:

@@ -3,7 +3,7 @@
 Nothing here ever removes a table or a checkpoint.
 
 Checkpoint and output belong together by an id: the first start writes the same file RUN_FILE
-into every place of PLACES, before any of them holds data. So where no place holds data, a start
+into each of places(), before any of them holds data. So where no place holds data, a start
 is a first start, whatever a crash left of those files; where one does, all must show the same id.
 """
 
@@ -24,10 +24,16 @@ from pathlib import Path
 
 from imdb_streaming.config import Config
 from imdb_streaming.files import write_atomically
-from imdb_streaming.sinks import GENRE_COUNTS, SILVER, read_totals
+from imdb_streaming.sinks import read_totals
 
 #: Begins with an underscore, so that readers of a table skip it.
 RUN_FILE = "_run.json"
+
+#: The ways out where what is there cannot be gone on with.
+ADVICE = (
+    "Either put back what was moved or restore it from a backup; or begin anew from the topic's "
+    "first message, keeping what is there aside: imdb-streaming reset"
+)
 
 
 class StartRefusedError(Exception):
@@ -48,29 +54,27 @@ class Run:
 
 def prepare_folders(config: Config) -> None:
     """Make the folders of the run and see that they can be written."""
-    folders = [
-        config.output_path,
-        config.output_path_csv,
-        config.staging_folder,
-        config.genre_counts_csv_folder,
-        *_places(config),
-    ]
+    folders = [config.output_path, config.output_path_csv, config.staging_folder, *places(config)]
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder, prefix="."):
                 pass
         except OSError as error:
-            raise StartRefusedError(
-                f"The job cannot write to {folder}: {error.strerror}. Make it a folder that user "
-                f"{os.getuid()} may write to (chown {os.getuid()} {folder}; is its disk mounted "
-                "and not full?), or change OUTPUT_PATH or OUTPUT_PATH_CSV."
-            ) from error
+            raise StartRefusedError(_cannot_write(folder, str(error.strerror))) from error
     if not config.status_file.parent.is_dir() or not os.access(config.status_file.parent, os.W_OK):
         raise StartRefusedError(
             f"The job cannot write STATUS_FILE={config.status_file}. Make "
             f"{config.status_file.parent} a folder that user {os.getuid()} may write to."
         )
+
+
+def _cannot_write(folder: Path, reason: str) -> str:
+    return (
+        f"The job cannot write to {folder}: {reason}. Make it a folder that user {os.getuid()} may "
+        f"write to (chown {os.getuid()} {folder}; is its disk mounted and not full?), or change "
+        "OUTPUT_PATH or OUTPUT_PATH_CSV."
+    )
 
 
 @contextmanager
@@ -82,7 +86,7 @@ def exclusive(config: Config) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise StartRefusedError(
-                f"Another job is writing to {config.output_path} (it holds {path}). Stop it "
+                f"Another job is writing to {config.tables_path} (it holds {path}). Stop it "
                 "first, or give this one an OUTPUT_PATH of its own."
             ) from error
         yield
@@ -95,16 +99,14 @@ def clean_staging(config: Config) -> None:
             shutil.rmtree(left_over)
 
 
-def drop_checksums(config: Config, *, of_spark: bool) -> None:
-    """Remove the checksums of the checkpoints' files that may be of an older content.
+def drop_checksums(config: Config) -> None:
+    """Remove the checksums of the checkpoint's files that may be of an older content.
 
     A file that is written over keeps the checksum of before if the job is killed between the two,
-    and would be refused for good; one without a checksum is read. Hadoop's own, in hidden files,
-    go at each start. Spark's go only before a Spark that does not know of them and would not keep
-    them up.
+    and would be refused for good; one without a checksum is read.
     """
-    for query in (SILVER, GENRE_COUNTS):
-        for checksum in config.checkpoint_folder(query).rglob("*.crc" if of_spark else ".*.crc"):
+    for folder in (config.checkpoint_folder, config.state_folder):
+        for checksum in folder.rglob(".*.crc"):
             checksum.unlink()
 
 
@@ -119,24 +121,33 @@ def check_connector(config: Config) -> None:
         )
 
 
-def check_belongs_together(config: Config) -> None:
-    """Refuse when checkpoint and output are not of one run; mark them at the first start."""
-    _refuse_foreign_files(config)
-    places = _places(config)
-    if not any(_holds_data(place) for place in places):
-        first = Run(run_id=config.run_id, id=str(uuid.uuid4()))
-        for place in places:
-            write_atomically(place / RUN_FILE, (json.dumps(asdict(first)) + "\n").encode())
-        return
+def check_folders(config: Config) -> None:
+    """See that the folders can be written, where they are there, and change nothing."""
+    for root in (config.output_path, config.output_path_csv):
+        for folder in (root, *(place for place in places(config) if place.is_relative_to(root))):
+            if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+                raise StartRefusedError(_cannot_write(folder, "Permission denied"))
 
-    runs = {place: _read_run(place) for place in places}
-    checkpoints = {config.checkpoint_folder(query) for query in (SILVER, GENRE_COUNTS)}
+
+def check_belongs_together(config: Config, *, mark: bool = True) -> None:
+    """Refuse when checkpoint and output are not of one run; mark them at the first start."""
+    marked = places(config)
+    holds_data = any(_holds_data(place) for place in marked)
+    runs = {place: read_run(place) for place in marked} if holds_data else {}
     for place, run in runs.items():
         if run is not None and run.run_id != config.run_id:
             raise StartRefusedError(
                 f"{place} holds the table of RUN_ID={run.run_id}, and the job was started with "
-                f"RUN_ID={config.run_id}: every event would be in it twice. {_advice(config, run)}"
+                f"RUN_ID={config.run_id}: every event would be in it twice. Either set "
+                f"RUN_ID={run.run_id} to go on with that run, or make the new one beside it: "
+                f"imdb-streaming reprocess {config.run_id}"
             )
+    _refuse_foreign_files(config)
+    if not holds_data:
+        first = Run(run_id=config.run_id, id=str(uuid.uuid4()))
+        for place in marked if mark else []:
+            write_atomically(place / RUN_FILE, (json.dumps(asdict(first)) + "\n").encode())
+        return
     if len(set(runs.values())) == 1 and None not in runs.values():
         _refuse_emptied_table(config)
         return
@@ -145,8 +156,9 @@ def check_belongs_together(config: Config) -> None:
         shown = "; ".join(f"{place}: {run.id}" for place, run in runs.items() if run)
         raise StartRefusedError(
             f"Checkpoint and output are of different runs ({shown}): going on would lose or "
-            f"double rows. {_advice(config)}"
+            f"double rows. {ADVICE}"
         )
+    checkpoints = {config.checkpoint_folder, config.state_folder}
     if all(place in checkpoints for place in lacking):
         what = "The tables have rows, but the checkpoint that made them is not there"
         why = "the topic would be read again and every event be written twice"
@@ -158,8 +170,7 @@ def check_belongs_together(config: Config) -> None:
         why = "going on would lose or double rows"
     missing = ", ".join(str(place) for place in lacking)
     raise StartRefusedError(
-        f"{what}: no {RUN_FILE} in {missing}, while others of this run hold data; {why}. "
-        f"{_advice(config)}"
+        f"{what}: no {RUN_FILE} in {missing}, while others of this run hold data; {why}. {ADVICE}"
     )
 
 
@@ -186,22 +197,29 @@ def wait_for_broker(config: Config, stopping: threading.Event) -> None:
         stopping.wait(1)
 
 
-def _places(config: Config) -> list[Path]:
-    """The folders that must be of one run: both checkpoints and both tables."""
+def places(config: Config) -> list[Path]:
+    """The folders that must be of one run: the checkpoint, the job's state and the tables."""
+    return [config.checkpoint_folder, config.state_folder, *tables(config)]
+
+
+def tables(config: Config) -> list[Path]:
+    """The tables' folders."""
     return [
-        config.checkpoint_folder(SILVER),
-        config.checkpoint_folder(GENRE_COUNTS),
         config.silver_folder,
+        config.dead_letters_folder,
         config.genre_counts_folder,
+        config.genre_counts_csv_folder,
     ]
 
 
 def _holds_data(place: Path) -> bool:
-    """Whether a checkpoint has planned a batch, or a table has a file."""
-    return any(place.glob("offsets/[0-9]*")) or any(place.glob("*.parquet"))
+    """Whether a checkpoint has planned a batch, the state has one, or a table has a file."""
+    patterns = ("offsets/[0-9]*", "delta-*", "snapshot-*", "*.parquet", "*.csv")
+    return any(any(place.glob(pattern)) for pattern in patterns)
 
 
-def _read_run(place: Path) -> Run | None:
+def read_run(place: Path) -> Run | None:
+    """The run that a folder belongs to; None if nothing says so."""
     path = place / RUN_FILE
     if not path.exists():
         return None
@@ -215,40 +233,26 @@ def _read_run(place: Path) -> Run | None:
 
 
 def _refuse_foreign_files(config: Config) -> None:
-    of_this_run = re.compile(re.escape(config.run_id) + r"-[0-9]{10}\.parquet")
-    for path in sorted(config.silver_folder.glob("*.parquet")):
-        if of_this_run.fullmatch(path.name):
-            continue
-        other = re.fullmatch(r"(.+)-[0-9]{10}\.parquet", path.name)
-        whose = f"RUN_ID={other[1]}" if other else "something else"
-        raise StartRefusedError(
-            f"{path} was written by {whose}, and the job was started with "
-            f"RUN_ID={config.run_id}: readers would see rows of both. "
-            + _advice(config, Run(other[1], "") if other else None)
-        )
+    of_a_run = re.compile(r"(.+?)-[0-9]{10}(_[0-9]{10})?\.parquet")
+    for folder in (config.silver_folder, config.dead_letters_folder):
+        for path in sorted(folder.glob("*.parquet")):
+            match = of_a_run.fullmatch(path.name)
+            if match and match[1] == config.run_id:
+                continue
+            whose = f"RUN_ID={match[1]}" if match else "something else"
+            raise StartRefusedError(
+                f"{path} was written by {whose}, and the job was started with "
+                f"RUN_ID={config.run_id}: readers would see rows of both. "
+                + (f"Either set RUN_ID={match[1]}, or move" if match else "Move")
+                + " the file away."
+            )
 
 
 def _refuse_emptied_table(config: Config) -> None:
     totals = read_totals(config)
     if totals.silver_rows > 0 and not any(config.silver_folder.glob("*.parquet")):
         raise StartRefusedError(
-            f"The checkpoint {config.checkpoint_folder(SILVER)} says that {totals.silver_rows} "
+            f"The checkpoint {config.checkpoint_folder} says that {totals.silver_rows} "
             f"rows were written, but {config.silver_folder} holds no file: they would never be "
-            f"written again. {_advice(config)}"
+            f"written again. {ADVICE}"
         )
-
-
-def _advice(config: Config, other: Run | None = None) -> str:
-    """The ways out, as commands."""
-    kept = f"{config.output_path}/kept-$(date +%s)"
-    tables = " ".join(str(path) for path in (config.silver_folder, config.genre_counts_folder))
-    checkpoints = " ".join(str(config.checkpoint_folder(query)) for query in (SILVER, GENRE_COUNTS))
-    back = (
-        f"set RUN_ID={other.run_id} to go on with that run"
-        if other
-        else ("put back what was moved or restore it from a backup")
-    )
-    return (
-        f"Either {back}; or begin anew from the topic's first message, keeping the old files "
-        f"aside: mkdir {kept} && mv {tables} {checkpoints} {kept}"
-    )

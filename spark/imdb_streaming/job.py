@@ -1,13 +1,12 @@
-"""The streaming job: Kafka -> silver_movies and genre_counts."""
+"""The streaming job: Kafka -> silver_movies, dead_letters and genre_counts."""
 
 import json
 import logging
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,24 +15,15 @@ from py4j.protocol import Py4JNetworkError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from imdb_streaming import __version__, guards
-from imdb_streaming.config import Config, ConfigError, load_config
+from imdb_streaming import contract, guards, jvm, runs
+from imdb_streaming.config import Config
 from imdb_streaming.executors import ExecutorsLostError, ExecutorWatch
-from imdb_streaming.sinks import (
-    GENRE_COUNTS,
-    SILVER,
-    BatchResult,
-    GenreCountsSink,
-    SilverSink,
-    count_rows,
-)
-from imdb_streaming.status import QueryStatus, Status, batch_line
-from imdb_streaming.transformations import distinct_events, latest_genres, parse_events
+from imdb_streaming.notify import notify
+from imdb_streaming.sinks import MOVIES, BatchResult, MovieSink, count_rows
+from imdb_streaming.status import IndexStatus, QueryStatus, Status, batch_line, last_commit
+from imdb_streaming.transformations import parse_events
 
-#: Exit codes. A restart does not mend what REFUSED stands for.
-DONE, FAILED, REFUSED = 0, 1, 2
-
-#: It has a class elsewhere, and does not know of checksums of a checkpoint's files.
+#: It has a class elsewhere.
 IS_SPARK_4_0 = pyspark.__version__.startswith("4.0.")
 
 #: Stopping may take so long; then the batch is abandoned, which is always safe.
@@ -49,62 +39,35 @@ class QueryDiedError(Exception):
     """A query ended without being asked to, which the log has told: which, and why."""
 
 
-def main(environ: Mapping[str, str] | None = None) -> int:
-    """Run until SIGTERM. Returns the exit code."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
-    # It logs what it raises.
-    for logger in ("py4j", "py4j.java_gateway", "py4j.clientserver"):
-        logging.getLogger(logger).setLevel(logging.CRITICAL)
-    os.umask(0o022)
-    stopping = threading.Event()
-    _listen_for_stop(stopping)
-    threading.Thread(target=_end_late_stop, args=[stopping], name="stop", daemon=True).start()
-    try:
-        config = load_config(environ)
-        log.info("imdb-streaming %s, run %s", __version__, config.run_id)
-        guards.prepare_folders(config)
-        with guards.exclusive(config):
-            run(config, stopping)
-    except ConfigError as error:
-        log.error("Wrong configuration.\n%s", error)
-        return REFUSED
-    except guards.StartRefusedError as error:
-        log.error("Start refused. %s", error)
-        return REFUSED
-    except guards.BrokerUnreachableError as error:
-        log.error("%s", error)
-        return FAILED
-    except (QueryDiedError, ExecutorsLostError):
-        return DONE if stopping.is_set() else FAILED
-    except Exception:
-        if not stopping.is_set():
-            log.exception("The job failed.")
-            return FAILED
-        log.info("Stopped before it was up.", exc_info=True)
-    return DONE
-
-
 def run(config: Config, stopping: threading.Event) -> None:
-    """Check, connect, extract, transform, load, and watch until `stopping`."""
+    """Check, connect, extract, transform, load, and watch until `stopping`.
+
+    A run beside the one in service ends by itself when it has caught up.
+    """
     guards.clean_staging(config)
     guards.check_connector(config)
+    runs.switch_if_ready(config)
     guards.check_belongs_together(config)
-    guards.drop_checksums(config, of_spark=IS_SPARK_4_0)
+    guards.drop_checksums(config)
     guards.wait_for_broker(config, stopping)
     if stopping.is_set():
         return
-    spark = connect(config, stopping)
+    spark = connect(config)
     load = None
     try:
+        # Spark's own handler of SIGINT would break into whatever the main thread does.
+        listen_for_stop(stopping)
+        topic = jvm.read_topic(spark, config.bootstrap_servers, config.topic)
+        contract.check_contract(config, topic)
+        is_loss_accepted = contract.check_offsets(config, topic)
         if stopping.is_set():
             return
-        source = read_messages(spark, config)
 
+        source = read_messages(spark, config, fail_on_data_loss=not is_loss_accepted)
         events = parse_events(source)
-        silver = distinct_events(events)
-        genres = latest_genres(events)
+        load = Load.start(config, spark, events)
 
-        load = Load.start(config, spark, silver, genres)
+        notify(READY="1", STATUS=load.status.line())
         executors = ExecutorWatch(lambda: _executors(spark), config.executor_wait_seconds)
         load.watch(stopping, executors)
     except (Py4JNetworkError, ConnectionError) as error:
@@ -115,23 +78,23 @@ def run(config: Config, stopping: threading.Event) -> None:
         log.error("%s", error)
         raise
     finally:
+        notify(STOPPING="1")
         if not stopping.is_set():
-            _end_in(STOP_SECONDS, FAILED)
+            end_in(STOP_SECONDS, 1)
         if load:
-            load.stop()
+            _stop(MOVIES, load.query.stop)
         _stop("Spark", spark.stop)
     log.info("Stopped.")
 
 
-def connect(config: Config, stopping: threading.Event) -> SparkSession:
+def connect(config: Config) -> SparkSession:
     """Start Spark's driver and register with the master."""
     builder = SparkSession.builder.appName("imdb-streaming").master(config.spark_master)
     for key, value in spark_settings(config).items():
         builder = builder.config(key, value)
     spark: SparkSession = builder.getOrCreate()
     spark.sparkContext.setLogLevel("WARN")
-    # Spark's own handler of SIGINT would break into whatever the main thread does.
-    _listen_for_stop(stopping)
+    jvm.register(spark)
     return spark
 
 
@@ -143,19 +106,20 @@ def spark_settings(config: Config) -> dict[str, str]:
         "spark.executor.memory": config.spark_executor_memory,
         # Without a cap one application takes every core of a standalone cluster.
         "spark.cores.max": str(config.spark_cores_max),
-        "spark.driver.extraClassPath": config.spark_connector_path,
+        # Our jar is on the driver's class path for what Python calls; executors get it from there.
+        "spark.driver.extraClassPath": f"{config.spark_connector_path}:{jvm.JAR}",
         "spark.executor.extraClassPath": config.spark_connector_path,
-        # Becomes part of a checkpoint with its first batch: the state is cut into so many.
+        "spark.jars": f"file://{jvm.JAR}",
+        # The query keeps no state in Spark, so this may change at any time; it is what a batch's
+        # own queries would be cut into, and they have no shuffle.
         "spark.sql.shuffle.partitions": str(config.shuffle_partitions),
-        # Adaptive execution merges shuffle partitions, which the state store cannot follow: Spark
-        # turns it off for both queries anyway, and a batch's own small queries gain nothing.
+        # Adaptive execution decides at shuffles. There is none.
         "spark.sql.adaptive.enabled": "false",
-        # State on disk with a small cache, so that it may outgrow the heap; a batch uploads
-        # what it changed instead of a whole snapshot.
-        "spark.sql.streaming.stateStore.providerClass": (
-            "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
-        ),
-        "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
+        # Polls for new messages; a batch begins by what read_messages says.
+        "spark.sql.streaming.pollingDelay": f"{min(500, config.trigger_interval_ms // 4)}ms",
+        # One rename less a file, and no file that says a job is done: a batch's own rename does.
+        "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",
+        "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
         # Hadoop's own local file system starts chmod or readlink for each file that it makes or
         # renames, some sixty programs a batch. This one asks the kernel.
         "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem",
@@ -197,11 +161,11 @@ def _checkpoint_file_manager() -> str:
     return f"{package}.FileSystemBasedCheckpointFileManager"
 
 
-def read_messages(spark: SparkSession, config: Config) -> DataFrame:
+def read_messages(spark: SparkSession, config: Config, *, fail_on_data_loss: bool) -> DataFrame:
     """The topic as a stream of KAFKA_SCHEMA, from its first message for a new checkpoint.
 
-    Offsets that the broker has lost end the query: they would be rows lost unseen. A backlog is
-    taken in bounded batches.
+    Offsets that the broker has lost end the query: they would be rows lost unseen. A batch begins
+    when the trigger interval is over; a backlog is taken in full batches without a pause.
     """
     messages: DataFrame = (
         spark.readStream.format("kafka")
@@ -209,8 +173,10 @@ def read_messages(spark: SparkSession, config: Config) -> DataFrame:
         .option("subscribe", config.topic)
         .option("includeHeaders", "true")
         .option("startingOffsets", "earliest")
-        .option("failOnDataLoss", "true")
+        .option("failOnDataLoss", str(fail_on_data_loss).lower())
         .option("maxOffsetsPerTrigger", config.max_offsets_per_trigger)
+        .option("minOffsetsPerTrigger", config.max_offsets_per_trigger)
+        .option("maxTriggerDelay", f"{config.trigger_interval_ms}ms")
         .load()
     )
     return messages
@@ -218,12 +184,11 @@ def read_messages(spark: SparkSession, config: Config) -> DataFrame:
 
 @dataclass
 class Load:
-    """The running queries, their sinks and their numbers."""
+    """The running query, its sink and its numbers."""
 
     config: Config
-    queries: dict[str, StreamingQuery]
-    silver_sink: SilverSink
-    genre_counts_sink: GenreCountsSink
+    query: StreamingQuery
+    sink: MovieSink
     status: Status
 
     @classmethod
@@ -231,117 +196,134 @@ class Load:
         cls,
         config: Config,
         spark: SparkSession,
-        silver: DataFrame,
-        genres: DataFrame,
-        trigger: Mapping[str, Any] | None = None,
+        events: DataFrame,
+        trigger: dict[str, Any] | None = None,
     ) -> "Load":
-        """Start both queries. `trigger` replaces the configured one, for a run that ends."""
-        trigger = trigger or {"processingTime": config.trigger_interval}
-        silver_sink = SilverSink(config, table_rows=count_rows(spark, config.silver_folder))
-        genre_counts_sink = GenreCountsSink(config)
-        if silver_sink.table_rows < silver_sink.totals.silver_rows:
+        """Read the job's state and start the query, by default with a trigger that never waits:
+        read_messages says when a batch begins."""
+        last = last_commit(config.checkpoint_folder)
+        try:
+            state = jvm.JobState(
+                spark,
+                f"file://{config.state_folder}",
+                -1 if last is None else last,
+                config.event_id_retention_days,
+            )
+        except jvm.StateDamagedError as error:
+            raise guards.StartRefusedError(
+                f"The job's state after batch {last} cannot be read: {error} {guards.ADVICE}"
+            ) from error
+        sink = MovieSink(config, spark, state, count_rows(spark, config.silver_folder))
+        if sink.table_rows < sink.totals.silver_rows:
             log.warning(
                 "%s holds %d rows, but %d were written: someone has removed the rest.",
                 config.silver_folder,
-                silver_sink.table_rows,
-                silver_sink.totals.silver_rows,
+                sink.table_rows,
+                sink.totals.silver_rows,
             )
         status = Status(
             config.run_id,
-            silver_sink.table_rows,
-            silver_sink.totals.malformed_rows,
-            {
-                query: QueryStatus.of_checkpoint(config.checkpoint_folder(query))
-                for query in (SILVER, GENRE_COUNTS)
-            },
+            sink.table_rows,
+            sink.totals.dead_letters,
+            sink.totals.duplicates,
+            QueryStatus.of_checkpoint(config.checkpoint_folder),
+            IndexStatus(state.ids, state.movies, state.bytes),
         )
         status.write(config.status_file)
-        queries = {
-            # Complete mode hands over one row for every movie so far: the whole snapshot.
-            query: stream.writeStream.queryName(query)
-            .outputMode(mode)
-            .option("checkpointLocation", f"file://{config.checkpoint_folder(query)}")
+        query = (
+            events.writeStream.queryName(MOVIES)
+            .option("checkpointLocation", f"file://{config.checkpoint_folder}")
             .foreachBatch(sink)
-            .trigger(**trigger)
+            .trigger(**(trigger or {"processingTime": "0 seconds"}))
             .start()
-            for query, stream, mode, sink in (
-                (SILVER, silver, "append", silver_sink),
-                (GENRE_COUNTS, genres, "complete", genre_counts_sink),
-            )
-        }
+        )
         log.info(
-            "Reading %s at %s every %s into %s (%d rows) and %s.",
+            "Reading %s at %s every %g s into %s (%d rows, %d event ids and %d movies known).",
             config.topic,
             config.bootstrap_servers,
-            config.trigger_interval,
+            config.trigger_interval_ms / 1000,
             config.silver_folder,
-            silver_sink.table_rows,
-            config.genre_counts_folder,
+            sink.table_rows,
+            state.ids,
+            state.movies,
         )
-        return cls(config, queries, silver_sink, genre_counts_sink, status)
+        return cls(config, query, sink, status)
 
     def watch(self, stopping: threading.Event, executors: ExecutorWatch) -> None:
-        """Look at the queries once a second, until `stopping`.
+        """Look at the query once a second, until `stopping`.
 
-        Raises QueryDiedError when one has ended, ExecutorsLostError when they have nothing to run
-        on.
+        Feeds systemd's watchdog while the query gets on. Raises QueryDiedError when it has ended,
+        ExecutorsLostError when it has nothing to run on.
         """
-        seen: dict[str, str] = {}
+        seen = ""
+        activity: Any = None
         written_at = 0.0
         while not stopping.is_set():
-            # Looked at before the reports, so that a query's last batch is not missed.
-            dead = [name for name, query in self.queries.items() if not query.isActive]
-            reports = [self._report(name, seen) for name in self.queries]
-            if dead and not stopping.is_set():
-                raise QueryDiedError(
-                    "\n".join(_obituary(name, self.queries[name]) for name in dead)
-                )
+            # Looked at before the report, so that the last batch is not missed.
+            is_dead = not self.query.isActive
+            latest = self._report(seen)
+            if is_dead and not stopping.is_set():
+                raise QueryDiedError(_obituary(self.query))
             executors.check()
-            if any(reports) or time.monotonic() - written_at >= STATUS_SECONDS:
+            before, activity = activity, self._activity()
+            if activity != before:
+                notify(WATCHDOG="1")
+            if latest != seen or time.monotonic() - written_at >= STATUS_SECONDS:
+                seen = latest
                 self.status.write(self.config.status_file)
+                notify(STATUS=self.status.line())
                 written_at = time.monotonic()
+                if self.config.is_beside and self._has_caught_up():
+                    return
             stopping.wait(1)
 
-    def stop(self) -> None:
-        """Stop the queries. A batch that is under way is abandoned; the next start repeats it."""
-        for name, query in self.queries.items():
-            _stop(name, query.stop)
+    def _activity(self) -> Any:
+        """Something that changes while the query gets on: reports, steps of a batch, tasks done."""
+        progress = self.query.lastProgress
+        tracker = self.sink.spark.sparkContext.statusTracker()
+        tasks = [
+            stage.numCompletedTasks
+            for stage in map(tracker.getStageInfo, tracker.getActiveStageIds())
+            if stage is not None
+        ]
+        return progress["timestamp"] if progress else None, self.sink.steps, tasks
 
-    def _report(self, name: str, seen: dict[str, str]) -> bool:
-        """Log the batches since the last look and take over their numbers; whether any were."""
-        query = self.queries[name]
-        last = query.lastProgress
-        if last is None or last["timestamp"] == seen.get(name):
-            return False
-        news = [json.loads(progress.json) for progress in query.recentProgress]
-        results = self._results(name)
-        numbers = self.status.queries[name]
-        for progress in news:
-            if progress["timestamp"] <= seen.get(name, ""):
+    def _has_caught_up(self) -> bool:
+        return self.status.query.batch_id is not None and self.status.query.lag == 0
+
+    def _report(self, seen: str) -> str:
+        """Log the batches since the report `seen`, take over their numbers; return the latest."""
+        last = self.query.lastProgress
+        if last is None or last["timestamp"] == seen:
+            return seen
+        for progress in [json.loads(found.json) for found in self.query.recentProgress]:
+            if progress["timestamp"] <= seen:
                 continue
-            seen[name] = progress["timestamp"]
+            seen = progress["timestamp"]
             # A progress without a batch bears the number of the batch to come.
             has_run = "addBatch" in progress["durationMs"]
-            result = results.pop(progress["batchId"], None) if has_run else None
+            result: BatchResult | None = (
+                self.sink.results.pop(progress["batchId"], None) if has_run else None
+            )
             if result is None:
-                numbers.idle(progress)
+                self.status.query.idle(progress)
             else:
-                numbers.finished(progress, result)
-                log.info("%s", batch_line(name, progress, result))
-        self.status.silver_rows = self.silver_sink.table_rows
-        self.status.malformed_rows = self.silver_sink.totals.malformed_rows
-        return True
+                self.status.query.finished(progress, result)
+                log.info("%s", batch_line(progress, result))
+        sink = self.sink
+        self.status.silver_rows = sink.table_rows
+        self.status.dead_letters = sink.totals.dead_letters
+        self.status.duplicates = sink.totals.duplicates
+        self.status.index = IndexStatus(sink.state.ids, sink.state.movies, sink.state.bytes)
+        return seen
 
-    def _results(self, name: str) -> dict[int, BatchResult]:
-        return self.silver_sink.results if name == SILVER else self.genre_counts_sink.results
 
-
-def _obituary(name: str, query: StreamingQuery) -> str:
+def _obituary(query: StreamingQuery) -> str:
     # Behind the cause Spark prints the whole plan.
     cause = str(query.exception() or "none given").partition("\n=== Streaming Query ===")[0]
     last = query.lastProgress
     progress = json.dumps(json.loads(last.json)) if last else "none"
-    return f"Query {name} died. Its last progress: {progress}\nCause: {cause}"
+    return f"Query {MOVIES} died. Its last progress: {progress}\nCause: {cause}"
 
 
 def _stop(name: str, stop: Callable[[], None]) -> None:
@@ -353,19 +335,19 @@ def _stop(name: str, stop: Callable[[], None]) -> None:
         log.warning("%s did not stop cleanly: %s", name, reason)
 
 
-def _listen_for_stop(stopping: threading.Event) -> None:
+def listen_for_stop(stopping: threading.Event) -> None:
     """Let SIGTERM and SIGINT set an event, and do nothing else."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
 
 
-def _end_late_stop(stopping: threading.Event) -> None:
+def end_late_stop(stopping: threading.Event) -> None:
     stopping.wait()
     log.info("Stopping.")
-    _end_in(STOP_SECONDS, DONE)
+    end_in(STOP_SECONDS, 0)
 
 
-def _end_in(seconds: float, code: int) -> None:
+def end_in(seconds: float, code: int) -> None:
     """End the process then, if it has not ended: Spark's calls can block for ever."""
 
     def end() -> None:

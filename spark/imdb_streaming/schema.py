@@ -46,21 +46,8 @@ MOVIE_SCHEMA = StructType(
     ]
 )
 
-_STRING = ("a string", "STRING")
-_INTEGER = ("an integer", "BIGINT")
-
-#: The JSON type that each field must have, in words and as a pattern over what Spark's
-#: schema_of_variant calls it. JSON's own types are tested because a cast forgives too much:
-#: it reads 7 as "7" and "NaN" as a number.
-JSON_TYPES = {
-    "tconst": _STRING,
-    "primaryTitle": _STRING,
-    "startYear": _INTEGER,
-    "runtimeMinutes": ("an integer or null", "BIGINT|VOID"),
-    "genres": ("a list of strings", r"ARRAY<(STRING|VOID)>"),
-    "averageRating": ("a number", r"BIGINT|DOUBLE|DECIMAL\([0-9,]+\)"),
-    "numVotes": _INTEGER,
-}
+#: What the function of Java makes of a value. reason says what is wrong with one that is no movie.
+PARSED_SCHEMA = StructType([*MOVIE_SCHEMA.fields, StructField("reason", StringType())])
 
 #: The table silver_movies. kafka_timestamp is the message's, in UTC.
 SILVER_SCHEMA = StructType(
@@ -75,4 +62,17 @@ SILVER_SCHEMA = StructType(
 #: The table genre_counts.
 GENRE_COUNTS_SCHEMA = StructType(
     [StructField("genre", StringType()), StructField("movie_count", LongType())]
+)
+
+#: The table dead_letters: messages that are no movies, as they came, and why they are none.
+DEAD_LETTERS_SCHEMA = StructType(
+    [
+        StructField("topic", StringType()),
+        StructField("partition", IntegerType()),
+        StructField("offset", LongType()),
+        StructField("kafka_timestamp", TimestampType()),
+        StructField("reason", StringType()),
+        StructField("key", BinaryType()),
+        StructField("value", BinaryType()),
+    ]
 )

@@ -1,8 +1,8 @@
-"""Where batches end: writers for foreachBatch.
+"""Where batches end: the writer for foreachBatch.
 
-A plain reader of a table never meets half a file or a batch twice: Spark writes one file into
-OUTPUT_PATH/_staging, and a rename puts it in place under a name that follows from the batch, so
-that a batch which is run again after a crash replaces what it wrote.
+A plain reader of a table never meets half a file or a batch twice: Spark writes into
+OUTPUT_PATH/_staging, and a rename puts one file in place under a name that follows from the batch,
+so that a batch which is run again after a crash replaces what it wrote.
 """
 
 import csv
@@ -10,141 +10,174 @@ import io
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from py4j.protocol import Py4JError
-from pyspark import StorageLevel
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as sf
-from pyspark.sql.types import ArrayType
 
+from imdb_streaming import jvm
 from imdb_streaming.config import Config
-from imdb_streaming.files import put_in_place, write_atomically
-from imdb_streaming.schema import GENRE_COUNTS_SCHEMA, SILVER_SCHEMA
-from imdb_streaming.transformations import genre_counts, is_valid, silver_movies
+from imdb_streaming.files import put_in_place, tables_locked, write_atomically
+from imdb_streaming.schema import DEAD_LETTERS_SCHEMA, GENRE_COUNTS_SCHEMA, SILVER_SCHEMA
+from imdb_streaming.transformations import dead_letters, silver_movies
 
+#: The query.
+MOVIES = "movies"
+
+#: The tables.
 SILVER = "silver_movies"
 GENRE_COUNTS = "genre_counts"
+DEAD_LETTERS = "dead_letters"
 
 #: As many malformed messages of a batch are logged one by one.
 MALFORMED_LOGGED = 20
+
+#: A batch of so many rows is written by one task; a larger one by several, whose files are joined.
+ROWS_A_TASK = 20_000
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What a batch did. `where` is the file that it wrote, None if it wrote none."""
+    """What a batch did. `where` is the file of silver that it wrote, None if it wrote none.
+
+    newest is when Kafka got the newest message, in seconds since 1970; 0 of an empty batch.
+    """
 
     rows_written: int
-    malformed: int
+    dead_letters: int
+    duplicates: int
+    newest: float
     where: Path | None
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums since the checkpoint began, up to and with the batch `batch_id` (-1: none yet)."""
+    """Sums since the run began, up to and with the batch `batch_id` (-1: none yet)."""
 
     batch_id: int = -1
     silver_rows: int = 0
-    malformed_rows: int = 0
+    dead_letters: int = 0
+    duplicates: int = 0
 
-    def with_batch(self, batch_id: int, silver_rows: int, malformed_rows: int) -> "Totals":
+    def with_batch(self, batch_id: int, result: BatchResult) -> "Totals":
         """Add a batch, or nothing if it was added before the crash that made it run again."""
         if batch_id <= self.batch_id:
             return self
         return Totals(
-            batch_id, self.silver_rows + silver_rows, self.malformed_rows + malformed_rows
+            batch_id,
+            self.silver_rows + result.rows_written,
+            self.dead_letters + result.dead_letters,
+            self.duplicates + result.duplicates,
         )
 
 
 def read_totals(config: Config) -> Totals:
-    """The totals kept in the checkpoint of silver_movies; zeros where there are none."""
+    """The totals kept in the run's checkpoint; zeros where there are none."""
     path = _totals_file(config)
     return Totals(**json.loads(path.read_bytes())) if path.exists() else Totals()
 
 
 def _totals_file(config: Config) -> Path:
-    return config.checkpoint_folder(SILVER) / "_totals.json"
+    return config.state_folder / "_totals.json"
 
 
 @dataclass
-class SilverSink:
-    """Appends the valid rows of a batch to silver_movies and reports the malformed ones."""
+class MovieSink:
+    """Puts a batch into the tables: two of them grow, genre_counts is replaced."""
 
     config: Config
-    #: Rows in the table's files now.
+    spark: SparkSession
+    state: jvm.JobState
+    #: Rows in silver's files now.
     table_rows: int = 0
     totals: Totals = field(init=False)
     results: dict[int, BatchResult] = field(default_factory=dict, init=False)
+    #: Grows with each thing that is done, so that a batch that hangs can be told from a long one.
+    steps: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self.totals = read_totals(self.config)
 
-    def __call__(self, batch: DataFrame, batch_id: int) -> None:
-        # Kept, because the state store must be read once, and counting, reporting and writing
-        # are three passes.
-        batch.persist(StorageLevel.MEMORY_AND_DISK)
-        try:
-            valid = sf.count_if(is_valid()).alias("valid")
-            counted = batch.agg(valid, sf.count("*").alias("all")).collect()[0]
-            rows: int = counted["valid"]
-            malformed: int = counted["all"] - rows
-            if malformed:
-                self._log_malformed(batch, batch_id, malformed)
-            where = self._append(batch, batch_id, rows) if rows else None
-        finally:
-            batch.unpersist()
-        self.totals = self.totals.with_batch(batch_id, rows, malformed)
+    def __call__(self, rows: DataFrame, batch_id: int) -> None:
+        self.steps += 1
+        with self.state.batch(rows) as batch:
+            self.steps += 1
+            if batch.malformed:
+                self._keep_dead_letters(batch, batch_id)
+            where = self._append(batch, batch_id) if batch.fresh else None
+            result = BatchResult(
+                batch.fresh, batch.malformed, batch.duplicates, batch.newest, where
+            )
+        if where:
+            GenreCounts(self.config, self.spark).publish(self.state.counts())
+        self.steps += 1
+        self.totals = self.totals.with_batch(batch_id, result)
         write_atomically(
             _totals_file(self.config), (json.dumps(asdict(self.totals)) + "\n").encode()
         )
-        self.results[batch_id] = BatchResult(rows, malformed, where)
+        self.state.save(batch_id)
+        self.results[batch_id] = result
 
-    def _append(self, batch: DataFrame, batch_id: int, rows: int) -> Path:
-        name = f"{self.config.run_id}-{batch_id:010d}"
-        target = self.config.silver_folder / f"{name}.parquet"
-        is_replayed = target.exists()
+    def _append(self, batch: jvm.Batch, batch_id: int) -> Path:
         movies = silver_movies(
-            batch, self.config.global_mean_rating, self.config.min_votes_prior
+            batch.new_events(), self.config.global_mean_rating, self.config.min_votes_prior
         ).to(SILVER_SCHEMA)
-        _write_one_file(movies, self.config.staging_folder / f"{SILVER}-{name}", target)
+        target = self.config.silver_folder / self._file_name(batch_id)
+        is_replayed = target.exists()
+        self._write(movies, batch.fresh, target)
         if not is_replayed:
-            self.table_rows += rows
+            self.table_rows += batch.fresh
         return target
 
-    def _log_malformed(self, batch: DataFrame, batch_id: int, malformed: int) -> None:
-        first = (
-            batch.where(~is_valid())
-            .select("topic", "partition", "offset", "reason")
-            .orderBy("topic", "partition", "offset")
-            .limit(MALFORMED_LOGGED)
-            .collect()
-        )
-        for row in first:
-            log.warning("%s batch %d: malformed %s/%d/%d: %s", SILVER, batch_id, *row)
-        if malformed > len(first):
+    def _keep_dead_letters(self, batch: jvm.Batch, batch_id: int) -> None:
+        letters = dead_letters(batch.malformed_events()).to(DEAD_LETTERS_SCHEMA)
+        target = self.config.dead_letters_folder / self._file_name(batch_id)
+        self._write(letters, batch.malformed, target)
+        first = letters.orderBy("topic", "partition", "offset").limit(MALFORMED_LOGGED)
+        for row in first.select("topic", "partition", "offset", "reason").collect():
+            log.warning("batch %d: malformed %s/%d/%d: %s", batch_id, *row)
+        if batch.malformed > MALFORMED_LOGGED:
             log.warning(
-                "%s batch %d: and %d more malformed messages",
-                SILVER,
+                "batch %d: and %d more malformed messages, see %s",
                 batch_id,
-                malformed - len(first),
+                batch.malformed - MALFORMED_LOGGED,
+                target,
             )
 
+    def _file_name(self, batch_id: int) -> str:
+        return f"{self.config.run_id}-{batch_id:010d}.parquet"
 
-@dataclass
-class GenreCountsSink:
-    """Replaces the snapshot genre_counts, as Parquet and as CSV, where it has changed.
+    def _write(self, rows: DataFrame, count: int, target: Path) -> None:
+        """Let Spark write the rows as one Parquet file, then rename it to `target`."""
+        staging = self.config.staging_folder / f"{target.parent.name}-{target.stem}"
+        # One task writes one file. Several are faster, and their files are put behind each other.
+        tasks = rows.coalesce(1) if count <= ROWS_A_TASK else rows
+        tasks.write.mode("overwrite").parquet(_uri(staging))
+        parts = sorted(staging.glob("part-*.parquet"))
+        if not parts:
+            raise RuntimeError(
+                f"Spark wrote no file into {staging} where one was due. Do driver and executors "
+                "see the same folder under OUTPUT_PATH?"
+            )
+        whole = parts[0]
+        if len(parts) > 1:
+            whole = staging / "whole.parquet"
+            jvm.concatenate(self.spark, [_uri(part) for part in parts], _uri(whole))
+        with tables_locked(self.config.staging_folder):
+            put_in_place(whole, target)
+        shutil.rmtree(staging)
+        self.steps += 1
 
-    The counts pass through the driver: as many rows as there are genres, a few dozen.
-    """
+
+@dataclass(frozen=True)
+class GenreCounts:
+    """The snapshot genre_counts, as Parquet and as CSV: a file each, replaced if it changed."""
 
     config: Config
-    results: dict[int, BatchResult] = field(default_factory=dict, init=False)
-    _published: list[tuple[str, int]] | None = field(default=None, init=False)
+    spark: SparkSession
 
     @property
     def parquet_file(self) -> Path:
@@ -154,60 +187,29 @@ class GenreCountsSink:
     def csv_file(self) -> Path:
         return self.config.genre_counts_csv_folder / "genre_counts.csv"
 
-    def __call__(self, batch: DataFrame, batch_id: int) -> None:
-        # Spark fails a query whose batch has touched state and was not read: read first.
-        counts = [(row["genre"], row["movie_count"]) for row in genre_counts(batch).collect()]
-        spark = batch.sparkSession
-        written = self._publish_parquet(spark, counts, batch_id) if counts else False
-        written = self._publish_csv(counts) or written if counts else False
-        self.results[batch_id] = BatchResult(
-            len(counts) if written else 0, 0, self.parquet_file if written else None
-        )
+    def publish(self, counts: Mapping[str, int]) -> None:
+        """Replace what is not as it should be: most movies first, then by the genre's name."""
+        ordered = dict(sorted(counts.items(), key=lambda row: (-row[1], row[0])))
+        self._publish_parquet(ordered)
+        self._publish_csv(ordered)
 
-    def _publish_parquet(
-        self, spark: SparkSession, counts: list[tuple[str, int]], batch_id: int
-    ) -> bool:
-        if self.parquet_file.exists():
-            if self._published is None:
-                self._published = _read_snapshot(spark, self.parquet_file)
-            if self._published == counts:
-                return False
-        staging = self.config.staging_folder / f"{GENRE_COUNTS}-{self.config.run_id}-{batch_id}"
-        _write_one_file(_snapshot(spark, counts), staging, self.parquet_file)
-        self._published = counts
-        return True
+    def _publish_parquet(self, counts: Mapping[str, int]) -> None:
+        staged = self.config.staging_folder / "genre_counts.parquet"
+        jvm.write_counts(self.spark, counts, _uri(staged))
+        # The same rows make the same bytes.
+        if self.parquet_file.exists() and self.parquet_file.read_bytes() == staged.read_bytes():
+            staged.unlink()
+        else:
+            put_in_place(staged, self.parquet_file)
 
-    def _publish_csv(self, counts: Sequence[tuple[str, int]]) -> bool:
+    def _publish_csv(self, counts: Mapping[str, int]) -> None:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(GENRE_COUNTS_SCHEMA.fieldNames())
-        writer.writerows(counts)
+        writer.writerows(counts.items())
         content = text.getvalue().encode()
-        if self.csv_file.exists() and self.csv_file.read_bytes() == content:
-            return False
-        write_atomically(self.csv_file, content)
-        return True
-
-
-def _snapshot(spark: SparkSession, counts: Sequence[tuple[str, int]]) -> DataFrame:
-    """The counts as a DataFrame of one partition, in their order.
-
-    They travel as JSON text within the plan: createDataFrame would need Python on the executors.
-    """
-    names = GENRE_COUNTS_SCHEMA.fieldNames()
-    text = json.dumps([dict(zip(names, row, strict=True)) for row in counts])
-    rows = sf.from_json(sf.lit(text), ArrayType(GENRE_COUNTS_SCHEMA))
-    return spark.range(0, 1, 1, numPartitions=1).select(sf.inline(rows))
-
-
-def _read_snapshot(spark: SparkSession, path: Path) -> list[tuple[str, int]] | None:
-    """The rows of a snapshot in their order; None, said in the log, if it cannot be read."""
-    try:
-        rows = spark.read.schema(GENRE_COUNTS_SCHEMA).parquet(_uri(path)).collect()
-    except (PySparkException, Py4JError) as error:
-        log.warning("%s cannot be read and is written anew: %s", path, error)
-        return None
-    return [(row["genre"], row["movie_count"]) for row in rows]
+        if not self.csv_file.exists() or self.csv_file.read_bytes() != content:
+            write_atomically(self.csv_file, content)
 
 
 def count_rows(spark: SparkSession, folder: Path) -> int:
@@ -215,19 +217,6 @@ def count_rows(spark: SparkSession, folder: Path) -> int:
     if not any(folder.glob("*.parquet")):
         return 0
     return int(spark.read.parquet(_uri(folder)).count())
-
-
-def _write_one_file(rows: DataFrame, staging: Path, target: Path) -> None:
-    """Let Spark write the rows as one Parquet file, then rename it to `target`."""
-    rows.coalesce(1).write.mode("overwrite").parquet(_uri(staging))
-    parts = list(staging.glob("part-*.parquet"))
-    if len(parts) != 1:
-        raise RuntimeError(
-            f"Spark wrote {len(parts)} files into {staging} where one was due. Do driver and "
-            "executors see the same folder under OUTPUT_PATH?"
-        )
-    put_in_place(parts[0], target)
-    shutil.rmtree(staging)
 
 
 def _uri(path: Path) -> str:

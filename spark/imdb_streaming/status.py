@@ -1,6 +1,7 @@
 """The job's numbers: one log line a batch, and a file for `make status`."""
 
 import json
+import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,72 +13,116 @@ from imdb_streaming.sinks import BatchResult
 
 @dataclass
 class QueryStatus:
-    """A query's last batch, as in STATUS_FILE.
+    """The query's last batch, as in STATUS_FILE.
 
-    batch_id and at (UTC, ISO) are null before the checkpoint's first batch; after a restart they
-    are the last finished batch's, and the other numbers are 0 until the next. Rates are rows a
-    second, lag is messages in the topic that are not yet read, over all partitions.
+    batch_id and at (UTC, ISO) are null before the run's first batch; after a restart they are the
+    last finished batch's, and the other numbers are 0 until the next. Rates are rows a second, lag
+    is messages in the topic that are not yet read, over all partitions; lag_seconds is how far
+    behind now the last message read is, 0 where none waits.
     """
 
     batch_id: int | None = None
     at: str | None = None
     rows_in: int = 0
     rows_written: int = 0
+    dead_letters: int = 0
+    duplicates: int = 0
     input_rate: float = 0.0
     processed_rate: float = 0.0
     lag: int = 0
+    lag_seconds: float = 0.0
     duration_ms: int = 0
+    _newest: float = field(default=0.0, repr=False)
 
     @classmethod
     def of_checkpoint(cls, checkpoint: Path) -> "QueryStatus":
         """The last batch that the checkpoint says is finished."""
-        commits = [path for path in checkpoint.glob("commits/*") if path.name.isdigit()]
-        if not commits:
+        last = last_commit(checkpoint)
+        if last is None:
             return cls()
-        last = max(commits, key=lambda path: int(path.name))
-        at = datetime.fromtimestamp(last.stat().st_mtime, UTC)
-        return cls(batch_id=int(last.name), at=at.isoformat(timespec="seconds"))
+        at = datetime.fromtimestamp((checkpoint / "commits" / str(last)).stat().st_mtime, UTC)
+        return cls(batch_id=last, at=at.isoformat(timespec="seconds"))
 
     def idle(self, progress: dict[str, Any]) -> None:
         """Take over what a progress without a batch says."""
         self.lag = lag_of(progress)
+        self.lag_seconds = round(max(0.0, time.time() - self._newest), 1) if self.lag else 0.0
         self.input_rate = _rate(progress, "inputRowsPerSecond")
         self.processed_rate = _rate(progress, "processedRowsPerSecond")
 
     def finished(self, progress: dict[str, Any], result: BatchResult) -> None:
         """Take over a finished batch."""
+        self._newest = max(self._newest, result.newest)
         self.idle(progress)
         self.batch_id = progress["batchId"]
         self.at = _now()
         self.rows_in = progress["numInputRows"]
         self.rows_written = result.rows_written
+        self.dead_letters = result.dead_letters
+        self.duplicates = result.duplicates
         self.duration_ms = progress["batchDuration"]
+
+
+@dataclass
+class IndexStatus:
+    """What the job remembers: event ids, movies, and the memory that they take in the driver."""
+
+    ids: int = 0
+    movies: int = 0
+    bytes: int = 0
 
 
 @dataclass
 class Status:
     """The content of STATUS_FILE.
 
-    silver_rows counts the rows in the table's files; malformed_rows counts the malformed
-    messages since the checkpoint began.
+    silver_rows counts the rows in the table's files; dead_letters the messages that were no movies,
+    and duplicates the events that were sent again, since the run began.
     """
 
     run_id: str
     silver_rows: int
-    malformed_rows: int
-    queries: dict[str, QueryStatus]
+    dead_letters: int
+    duplicates: int
+    query: QueryStatus
+    index: IndexStatus
+    started_at: str = field(default_factory=lambda: _now(), init=False)
     updated_at: str = field(default="", init=False)
 
     def write(self, path: Path) -> None:
         self.updated_at = _now()
-        write_atomically(path, (json.dumps(asdict(self), indent=2) + "\n").encode())
+        write_atomically(path, (json.dumps(self.content(), indent=2) + "\n").encode())
+
+    def content(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        content = asdict(self)
+        del content["query"]["_newest"]
+        return content
+
+    def line(self) -> str:
+        """The status in a few words, for systemctl."""
+        query = self.query
+        if query.batch_id is None:
+            return "waiting for the first messages"
+        return (
+            f"batch {query.batch_id}: {query.rows_in:,} in, {query.rows_written:,} written; "
+            f"{self.silver_rows:,} rows in silver, {self.dead_letters:,} dead letters, "
+            f"lag {query.lag:,}"
+        )
 
 
-def batch_line(query: str, progress: dict[str, Any], result: BatchResult) -> str:
+def last_commit(checkpoint: Path) -> int | None:
+    """The number of the last batch that Spark's checkpoint says is done; None for none."""
+    numbers = [int(path.name) for path in checkpoint.glob("commits/*") if path.name.isdigit()]
+    return max(numbers, default=None)
+
+
+def batch_line(progress: dict[str, Any], result: BatchResult) -> str:
     """What a batch did, for the log."""
     return (
-        f"{query} batch {progress['batchId']}: {progress['numInputRows']} rows in, "
-        f"{result.rows_written} written, {result.malformed} malformed, lag {lag_of(progress)}, "
+        f"batch {progress['batchId']}: {progress['numInputRows']} rows in, "
+        f"{result.rows_written} written, {result.duplicates} sent again, "
+        f"{result.dead_letters} malformed, lag {lag_of(progress)}, "
         f"{progress['batchDuration'] / 1000:.1f} s, "
         + (f"to {result.where}" if result.where else "nothing to write")
     )

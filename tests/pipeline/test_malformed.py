@@ -50,7 +50,7 @@ class Sent:
 @pytest.fixture(scope="module")
 def known(target: Target) -> int:
     """How many malformed messages the job had counted before."""
-    return int(status_of(target, "imdb-streaming")["malformed_rows"])
+    return int(status_of(target, "imdb-streaming")["dead_letters"])
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def sent(
         producer.close(timeout=10)
     wait_for(
         f"the job has counted {known} + {len(MALFORMED)} malformed messages",
-        lambda: status_of(target, "imdb-streaming")["malformed_rows"],
+        lambda: status_of(target, "imdb-streaming")["dead_letters"],
         lambda rows: bool(rows >= known + len(MALFORMED)),
         120 * patience,
     )
@@ -119,4 +119,4 @@ def test_malformed_message_is_logged_with_offset_and_reason(
 def test_malformed_messages_are_counted_once(
     target: Target, known: int, sent: dict[str, Sent]
 ) -> None:
-    assert status_of(target, "imdb-streaming")["malformed_rows"] == known + len(sent)
+    assert status_of(target, "imdb-streaming")["dead_letters"] == known + len(sent)

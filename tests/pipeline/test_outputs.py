@@ -146,7 +146,5 @@ def test_each_batch_has_left_one_line_in_the_journal(target: Target, copies: Tab
     )
     for path in copies.silver_files():
         batch = int(path.stem.rsplit("-", 1)[1])
-        pattern = (
-            rf"silver_movies batch {batch}: \d+ rows in, \d+ written, .*{re.escape(path.name)}"
-        )
+        pattern = rf"batch {batch}: \d+ rows in, \d+ written, .*{re.escape(path.name)}"
         assert len(re.findall(pattern, journal)) == 1

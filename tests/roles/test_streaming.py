@@ -8,7 +8,6 @@ import pytest
 from testinfra.host import Host
 
 from ..variables import HostVariables
-from ..waiting import wait_for
 from .checks import environment, is_confined, is_kept_from, is_up, listens, patience, runs_as
 
 testinfra_hosts = ["ansible://streaming"]
@@ -26,6 +25,8 @@ SETTINGS = {
     "OUTPUT_PATH_CSV": "streaming_output_path_csv",
     "RUN_ID": "streaming_run_id",
     "TRIGGER_INTERVAL": "streaming_trigger_interval",
+    "MAX_OFFSETS_PER_TRIGGER": "streaming_max_offsets_per_trigger",
+    "EVENT_ID_RETENTION_DAYS": "streaming_event_id_retention_days",
     "SHUFFLE_PARTITIONS": "streaming_shuffle_partitions",
     "SPARK_MASTER": "streaming_master",
 }
@@ -69,12 +70,18 @@ def test_says_to_others_how_to_run_it(host: Host, variables: HostVariables) -> N
 
 
 def test_says_how_far_it_is_to_everyone(host: Host, variables: HostVariables) -> None:
-    # It is written when the queries have started, a little after the unit has.
-    status = wait_for(
-        "the job has written its status",
-        lambda: json.loads(host.file("/run/imdb-streaming/status.json").content_string),
-        bool,
-        60 * patience(variables),
-    )
+    status = json.loads(host.file("/run/imdb-streaming/status.json").content_string)
     assert status["run_id"] == variables["streaming_run_id"]
-    assert set(status["queries"]) == {"silver_movies", "genre_counts"}
+    assert {"batch_id", "lag", "lag_seconds"} <= set(status["query"])
+
+
+def test_says_how_far_it_is_to_systemctl(host: Host) -> None:
+    shown = host.check_output("systemctl show -p StatusText --value imdb-streaming")
+    assert "lag" in shown or shown == "waiting for the first messages"
+
+
+def test_watchdog_is_set(host: Host, variables: HostVariables) -> None:
+    shown = host.check_output(
+        "systemctl show -p WatchdogUSec --value --timestamp=us imdb-streaming"
+    )
+    assert shown not in {"0", "infinity"}, variables["streaming_watchdog_timeout"]

@@ -57,8 +57,20 @@ def _use_spark(home: Path) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join([*paths, *([given] if given else [])])
 
 
-# Before the tests are collected: they import pyspark.
+def _use_our_classes() -> None:
+    sys.path.insert(0, str(REPOSITORY / "artifacts"))
+    from release_artifacts import java
+
+    home = Path(os.environ["SPARK_HOME"])
+    jar = java.compile_against_folders(
+        REPOSITORY / "spark/java", [home / "jars", home / "connector"]
+    )
+    os.environ["IMDB_STREAMING_JAR"] = str(jar)
+
+
+# Before the tests are collected: they import pyspark, and the job, which looks for its jar.
 _use_spark(_spark_home())
+_use_our_classes()
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +80,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
 
     from imdb_streaming.config import load_config
     from imdb_streaming.job import spark_settings
+    from imdb_streaming.jvm import register
 
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
@@ -86,9 +99,6 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
         "spark.local.dir": str(scratch),
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
         "spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={scratch} -XX:TieredStopAtLevel=1",
-        # A restart finds the state in snapshots, as it does after some time, not in changes alone.
-        "spark.sql.streaming.stateStore.minDeltasForSnapshot": "1",
-        "spark.sql.streaming.stateStore.maintenanceInterval": "1s",
     }
     # Programs that Hadoop would start for a file are told apart by what they leave.
     for name in HADOOPS_PROGRAMS:
@@ -104,6 +114,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
+    register(session)
     yield session
     session.stop()
 

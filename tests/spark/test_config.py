@@ -2,18 +2,27 @@
 
 import pytest
 
-from imdb_streaming import job
+from imdb_streaming import cli, job, jvm
 from imdb_streaming.config import Config, ConfigError, load_config
 
 
 def test_defaults_are_the_documented_ones(config: Config) -> None:
     assert config.topic == "imdb-movies"
     assert (config.global_mean_rating, config.min_votes_prior) == (6.5, 3000)
-    assert (config.run_id, config.trigger_interval) == ("main", "20 seconds")
-    assert (config.shuffle_partitions, config.max_offsets_per_trigger) == (4, 50000)
-    assert config.checkpoint_folder("silver_movies") == config.output_path / "_chk" / (
-        "silver_movies_main"
-    )
+    assert (config.run_id, config.trigger_interval_ms) == ("main", 20_000)
+    assert (config.shuffle_partitions, config.max_offsets_per_trigger) == (4, 200_000)
+    assert config.event_id_retention_days == 90
+    assert config.checkpoint_folder == config.output_path / "_chk" / "silver_movies_main"
+    assert config.state_folder == config.output_path / "_chk" / "genre_counts_main"
+
+
+@pytest.mark.parametrize(
+    ("text", "milliseconds"),
+    [("500 milliseconds", 500), ("1 second", 1000), ("2 minutes", 120_000), ("1 hour", 3_600_000)],
+)
+def test_interval_has_a_unit(environ: dict[str, str], text: str, milliseconds: int) -> None:
+    config = load_config(environ | {"TRIGGER_INTERVAL": text})
+    assert config.trigger_interval_ms == milliseconds
 
 
 @pytest.mark.parametrize(
@@ -34,6 +43,7 @@ def test_defaults_are_the_documented_ones(config: Config) -> None:
         ("TRIGGER_INTERVAL", "20"),
         ("TRIGGER_INTERVAL", "0 seconds"),
         ("SHUFFLE_PARTITIONS", "0"),
+        ("EVENT_ID_RETENTION_DAYS", "0"),
         ("MAX_OFFSETS_PER_TRIGGER", "1e3"),
         ("SPARK_MASTER", "yarn"),
         ("SPARK_MASTER", ""),
@@ -59,7 +69,7 @@ def test_all_wrong_variables_are_told_at_once(environ: dict[str, str]) -> None:
 def test_wrong_configuration_exits_2(
     environ: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert job.main(environ | {"MIN_VOTES_PRIOR": "many"}) == 2
+    assert cli.main(["run"], environ | {"MIN_VOTES_PRIOR": "many"}) == cli.REFUSED
     assert "MIN_VOTES_PRIOR='many'" in caplog.text
 
 
@@ -70,4 +80,5 @@ def test_spark_gets_what_the_environment_says(environ: dict[str, str]) -> None:
     assert settings["spark.driver.memory"] == "700m"
     assert settings["spark.driver.port"] == "7079"
     assert "spark.driver.host" not in settings
-    assert settings["spark.driver.extraClassPath"] == environ["SPARK_CONNECTOR_PATH"]
+    connector = environ["SPARK_CONNECTOR_PATH"]
+    assert settings["spark.driver.extraClassPath"] == f"{connector}:{jvm.JAR}"

@@ -1,5 +1,6 @@
 """Guards: each start that would lose or double rows is refused, and no other."""
 
+import io
 import json
 import os
 import shutil
@@ -11,20 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from imdb_streaming import guards, job
+from imdb_streaming import cli, guards
 from imdb_streaming.config import Config, load_config
 from imdb_streaming.files import write_atomically
 from imdb_streaming.guards import BrokerUnreachableError, StartRefusedError
-from imdb_streaming.sinks import GENRE_COUNTS, SILVER
 
 
 @pytest.fixture
 def begun(prepared: Config) -> Config:
     """A run that has written its first batch."""
-    for query in (SILVER, GENRE_COUNTS):
-        offsets = prepared.checkpoint_folder(query) / "offsets"
-        offsets.mkdir()
-        (offsets / "0").touch()
+    (prepared.checkpoint_folder / "offsets").mkdir()
+    (prepared.checkpoint_folder / "offsets" / "0").touch()
+    (prepared.state_folder / "delta-0000000000").touch()
     (prepared.silver_folder / "main-0000000000.parquet").touch()
     (prepared.genre_counts_folder / "genre_counts.parquet").touch()
     return prepared
@@ -41,27 +40,19 @@ def refusal(config: Config) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("of_spark", "kept"),
-    [(False, ["2.changelog", "2.changelog.crc"]), (True, ["2.changelog"])],
-    ids=["hadoop's", "spark's too"],
-)
-def test_checksums_that_may_be_old_are_dropped(
-    begun: Config, of_spark: bool, kept: list[str]
-) -> None:
-    state = begun.checkpoint_folder(SILVER) / "state" / "0" / "1"
-    state.mkdir(parents=True)
-    for name in ("2.changelog", "2.changelog.crc", ".2.changelog.crc"):
-        (state / name).touch()
-    guards.drop_checksums(begun, of_spark=of_spark)
-    assert sorted(path.name for path in state.iterdir()) == kept
+def test_checksums_that_may_be_old_are_dropped(begun: Config) -> None:
+    for name in ("2", ".2.crc"):
+        (begun.checkpoint_folder / "offsets" / name).touch()
+    guards.drop_checksums(begun)
+    names = [path.name for path in (begun.checkpoint_folder / "offsets").iterdir()]
+    assert sorted(names) == ["0", "2"]
 
 
 def test_restart_of_a_begun_run_is_allowed(begun: Config) -> None:
     start(begun)
 
 
-@pytest.mark.parametrize("written", range(5))
+@pytest.mark.parametrize("written", range(7))
 def test_crash_while_marking_the_first_start_locks_nobody_out(
     config: Config, monkeypatch: pytest.MonkeyPatch, written: int
 ) -> None:
@@ -77,7 +68,7 @@ def test_crash_while_marking_the_first_start_locks_nobody_out(
 
     with monkeypatch.context() as patch:
         patch.setattr(guards, "write_atomically", write_or_crash)
-        if written < 4:
+        if written < 6:
             with pytest.raises(KeyboardInterrupt):
                 guards.check_belongs_together(config)
         else:
@@ -85,8 +76,8 @@ def test_crash_while_marking_the_first_start_locks_nobody_out(
     start(config)
     marks = {path.read_text() for path in config.output_path.rglob(guards.RUN_FILE)}
     assert len(marks) == 1
-    (config.checkpoint_folder(SILVER) / "offsets").mkdir()
-    (config.checkpoint_folder(SILVER) / "offsets" / "0").touch()
+    (config.checkpoint_folder / "offsets").mkdir()
+    (config.checkpoint_folder / "offsets" / "0").touch()
     start(config)
 
 
@@ -94,14 +85,14 @@ def test_tables_without_their_checkpoint_are_refused(begun: Config) -> None:
     shutil.rmtree(begun.output_path / "_chk")
     text = refusal(begun)
     assert "the checkpoint that made them is not there" in text
-    assert str(begun.checkpoint_folder(SILVER)) in text
-    assert f"mv {begun.silver_folder}" in text
+    assert str(begun.checkpoint_folder) in text
+    assert "imdb-streaming reset" in text
 
 
-@pytest.mark.parametrize("query", [SILVER, GENRE_COUNTS])
-def test_one_lost_checkpoint_is_refused(begun: Config, query: str) -> None:
-    shutil.rmtree(begun.checkpoint_folder(query))
-    assert str(begun.checkpoint_folder(query)) in refusal(begun)
+@pytest.mark.parametrize("folder", ["checkpoint_folder", "state_folder"])
+def test_one_lost_checkpoint_is_refused(begun: Config, folder: str) -> None:
+    shutil.rmtree(getattr(begun, folder))
+    assert str(getattr(begun, folder)) in refusal(begun)
 
 
 @pytest.mark.parametrize("table", ["silver_movies", "genre_counts"])
@@ -113,8 +104,8 @@ def test_checkpoint_without_its_table_is_refused(begun: Config, table: str) -> N
 
 
 def test_emptied_table_is_refused(begun: Config) -> None:
-    totals = {"batch_id": 0, "silver_rows": 3, "malformed_rows": 0}
-    (begun.checkpoint_folder(SILVER) / "_totals.json").write_text(json.dumps(totals))
+    totals = {"batch_id": 0, "silver_rows": 3}
+    (begun.state_folder / "_totals.json").write_text(json.dumps(totals))
     start(begun)
     (begun.silver_folder / "main-0000000000.parquet").unlink()
     assert "says that 3 rows were written" in refusal(begun)
@@ -124,6 +115,7 @@ def test_other_run_id_over_a_table_is_refused(begun: Config, environ: dict[str, 
     text = refusal(load_config(environ | {"RUN_ID": "second"}))
     assert "RUN_ID=main" in text
     assert "RUN_ID=second" in text
+    assert "imdb-streaming reprocess second" in text
     assert str(begun.silver_folder) in text
 
 
@@ -155,13 +147,37 @@ def test_checkpoint_of_another_first_start_is_refused(
     assert "are of different runs" in refusal(begun)
 
 
-def test_the_advised_command_resolves_a_refusal(begun: Config) -> None:
-    shutil.rmtree(begun.checkpoint_folder(GENRE_COUNTS))
-    _, _, command = refusal(begun).partition("keeping the old files aside: ")
-    subprocess.run(["bash", "-c", command], check=True, timeout=10)
+def test_the_advised_command_resolves_a_refusal(begun: Config, environ: dict[str, str]) -> None:
+    shutil.rmtree(begun.state_folder)
+    assert "imdb-streaming reset" in refusal(begun)
+    assert cli.main(["reset", "--yes"], environ) == cli.DONE
     start(begun)
     (kept,) = begun.output_path.glob("kept-*")
     assert (kept / "silver_movies" / "main-0000000000.parquet").exists()
+    assert (kept / "_chk" / "silver_movies_main" / "offsets" / "0").exists()
+    assert [path.parent.name for path in begun.output_path_csv.glob("kept-*/*")] == [kept.name]
+
+
+def test_reset_without_a_yes_changes_nothing(
+    begun: Config,
+    environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert cli.main(["reset"], environ) == cli.REFUSED
+    assert "say --yes if it is meant" in caplog.text
+    start(begun)
+    assert not list(begun.output_path.glob("kept-*"))
+
+
+def test_reset_beside_a_running_job_is_refused(
+    begun: Config, environ: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with guards.exclusive(begun):
+        assert cli.main(["reset", "--yes"], environ) == cli.REFUSED
+    assert "Another job is writing" in caplog.text
+    start(begun)
 
 
 def test_damaged_run_file_is_refused(begun: Config) -> None:
@@ -226,7 +242,7 @@ def test_stale_staging_is_removed_and_nothing_else(begun: Config) -> None:
 def test_refused_start_exits_2(
     begun: Config, environ: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert job.main(environ | {"RUN_ID": "second"}) == 2
+    assert cli.main(["run"], environ | {"RUN_ID": "second"}) == cli.REFUSED
     assert "Start refused." in caplog.text
 
 

@@ -1,10 +1,11 @@
-"""The job's two queries over a real checkpoint, with files in the place of Kafka."""
+"""The job's query over a real checkpoint, with files in the place of Kafka."""
 
 import csv
 import json
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,9 +20,8 @@ from imdb_streaming.config import Config
 from imdb_streaming.executors import ExecutorWatch
 from imdb_streaming.job import Load, QueryDiedError
 from imdb_streaming.schema import KAFKA_SCHEMA
-from imdb_streaming.sinks import SILVER
-from imdb_streaming.status import lag_of
-from imdb_streaming.transformations import distinct_events, latest_genres, parse_events
+from imdb_streaming.status import QueryStatus, lag_of
+from imdb_streaming.transformations import parse_events
 
 pytestmark = pytest.mark.usefixtures("executors_without_python")
 
@@ -78,18 +78,11 @@ def run_job(spark: SparkSession, prepared: Config, topic: Path) -> Callable[[], 
     def run_job() -> Load:
         guards.check_belongs_together(prepared)
         events = parse_events(spark.readStream.schema(KAFKA_SCHEMA).parquet(str(topic)))
-        load = Load.start(
-            prepared,
-            spark,
-            distinct_events(events),
-            latest_genres(events),
-            trigger={"availableNow": True},
-        )
+        load = Load.start(prepared, spark, events, trigger={"availableNow": True})
         try:
-            for query in load.queries.values():
-                assert query.awaitTermination(240)
+            assert load.query.awaitTermination(240)
         finally:
-            load.stop()
+            load.query.stop()
         return load
 
     return run_job
@@ -130,8 +123,8 @@ def test_restart_does_not_duplicate_rows(
     ]
     assert rows[1]["weighted_score"] == 9000 / 12000 * 9.3 + 3000 / 12000 * 6.5
     assert counts(prepared) == [("(unknown)", "1"), ("Drama", "1")]
-    assert load.silver_sink.table_rows == 3
-    assert load.silver_sink.totals.malformed_rows == 2
+    assert load.sink.table_rows == 3
+    assert (load.sink.totals.dead_letters, load.sink.totals.duplicates) == (2, 3)
 
 
 def test_batches_start_no_programs(
@@ -144,53 +137,8 @@ def test_batches_start_no_programs(
     programs_started.unlink(missing_ok=True)
     send(movie)
     run_job()
-    assert list(prepared.checkpoint_folder(SILVER).glob("commits/0"))
+    assert list(prepared.checkpoint_folder.glob("commits/0"))
     assert not programs_started.exists(), programs_started.read_text()
-
-
-def test_restart_takes_up_the_state_from_a_snapshot(
-    spark: SparkSession,
-    prepared: Config,
-    send: Send,
-    run_job: Callable[[], Load],
-    movie: dict[str, Any],
-) -> None:
-    # It is uploaded some time after the batch that it is of; one that holds rows has files of them.
-    def snapshots() -> list[Path]:
-        return list(prepared.checkpoint_folder(SILVER).rglob("*.sst"))
-
-    for number in range(30):
-        send(movie | {"numVotes": 5000 + number})
-        run_job()
-        if snapshots():
-            break
-    assert snapshots()
-
-    send(movie | {"numVotes": 5000}, movie | {"tconst": "tt2"})
-    run_job()
-    votes = [row["numVotes"] for row in silver(spark, prepared) if row["tconst"] == "tt0111161"]
-    assert votes == [5000 + it for it in range(number + 1)]
-
-
-def test_state_that_another_spark_wrote_over_is_read_once_its_checksums_are_dropped(
-    spark: SparkSession,
-    prepared: Config,
-    send: Send,
-    run_job: Callable[[], Load],
-    movie: dict[str, Any],
-) -> None:
-    send(movie)
-    run_job()
-    checksums = [*prepared.checkpoint_folder(SILVER).rglob("[!.]*.changelog.crc")]
-    assert checksums
-    for path in checksums:
-        content = json.loads(path.read_text())
-        path.write_text(json.dumps(content | {"value": content["value"] + 1}))
-
-    guards.drop_checksums(prepared, of_spark=True)
-    send(movie, movie | {"tconst": "tt2"})
-    run_job()
-    assert [row["tconst"] for row in silver(spark, prepared)] == ["tt0111161", "tt2"]
 
 
 def test_crash_between_file_and_checkpoint_does_not_duplicate_rows(
@@ -203,13 +151,13 @@ def test_crash_between_file_and_checkpoint_does_not_duplicate_rows(
     send(movie, movie | {"tconst": "tt2"}, "malformed")
     run_job()
     # As after a crash when the batch's file was in place and its commit was not.
-    commits = prepared.checkpoint_folder(SILVER) / "commits"
+    commits = prepared.checkpoint_folder / "commits"
     (commits / "0").unlink()
     (commits / ".0.crc").unlink(missing_ok=True)
     load = run_job()
     assert [row["tconst"] for row in silver(spark, prepared)] == ["tt0111161", "tt2"]
-    assert load.silver_sink.table_rows == 2
-    assert load.silver_sink.totals.malformed_rows == 1
+    assert load.sink.table_rows == 2
+    assert load.sink.totals.dead_letters == 1
 
 
 def test_status_and_log_tell_each_batch(
@@ -222,33 +170,50 @@ def test_status_and_log_tell_each_batch(
     send(movie, movie, "malformed")
     with caplog.at_level(logging.INFO):
         load = run_job()
-        # The queries have ended by themselves, which the job takes for their death.
-        with pytest.raises(QueryDiedError, match="Query silver_movies died"):
+        # The query has ended by itself, which the job takes for its death.
+        with pytest.raises(QueryDiedError, match="Query movies died"):
             load.watch(threading.Event(), ExecutorWatch(lambda: 1, 60))
     lines = [r.getMessage() for r in caplog.records if r.levelno == logging.INFO]
     file = prepared.silver_folder / "main-0000000000.parquet"
-    (line,) = [line for line in lines if line.startswith("silver_movies batch 0: ")]
-    assert line.startswith("silver_movies batch 0: 3 rows in, 1 written, 1 malformed, lag 0, ")
+    (line,) = [line for line in lines if line.startswith("batch 0: ")]
+    assert line.startswith("batch 0: 3 rows in, 1 written, 1 sent again, 1 malformed, lag 0, ")
     assert line.endswith(f" s, to {file}")
-    assert [line for line in lines if line.startswith("genre_counts batch 0: 3 rows in, 2 written")]
 
     load.status.write(prepared.status_file)
     status = json.loads(prepared.status_file.read_text())
-    assert (status["run_id"], status["silver_rows"], status["malformed_rows"]) == ("main", 1, 1)
-    numbers = status["queries"]["silver_movies"]
+    numbers = status.pop("query")
+    assert set(status) == {
+        "run_id",
+        "silver_rows",
+        "dead_letters",
+        "duplicates",
+        "index",
+        "started_at",
+        "updated_at",
+    }
+    assert (status["run_id"], status["silver_rows"], status["dead_letters"]) == ("main", 1, 1)
+    assert status["index"]["ids"] == status["index"]["movies"] == 1
+    assert status["index"]["bytes"] > 0
     assert (numbers["batch_id"], numbers["rows_in"], numbers["rows_written"]) == (0, 3, 1)
+    assert (numbers["dead_letters"], numbers["duplicates"]) == (1, 1)
     assert set(numbers) == {
         "batch_id",
         "at",
         "rows_in",
         "rows_written",
+        "dead_letters",
+        "duplicates",
         "input_rate",
         "processed_rate",
         "lag",
+        "lag_seconds",
         "duration_ms",
     }
+    assert load.status.line() == (
+        "batch 0: 3 in, 1 written; 1 rows in silver, 1 dead letters, lag 0"
+    )
 
-    restarted = run_job().status.queries["genre_counts"]
+    restarted = run_job().status.query
     assert restarted.batch_id == 0
     assert restarted.at is not None
 
@@ -288,3 +253,12 @@ def test_lag_is_the_sum_over_partitions() -> None:
     }
     assert lag_of(progress) == 7
     assert lag_of({"sources": [{"endOffset": None, "latestOffset": None}]}) == 0
+
+
+def test_lag_in_seconds_is_the_age_of_what_was_read_last() -> None:
+    behind = {"sources": [{"endOffset": {"t": {"0": 5}}, "latestOffset": {"t": {"0": 8}}}]}
+    query = QueryStatus(_newest=time.time() - 100)
+    query.idle(behind)
+    assert (query.lag, round(query.lag_seconds, -1)) == (3, 100)
+    query.idle({"sources": []})
+    assert (query.lag, query.lag_seconds) == (0, 0)

@@ -10,19 +10,12 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from imdb_streaming.schema import (
-    GENRE_COUNTS_SCHEMA,
+    DEAD_LETTERS_SCHEMA,
     KAFKA_SCHEMA,
     MOVIE_SCHEMA,
     SILVER_SCHEMA,
 )
-from imdb_streaming.transformations import (
-    distinct_events,
-    genre_counts,
-    latest_genres,
-    parse_events,
-    score,
-    silver_movies,
-)
+from imdb_streaming.transformations import dead_letters, parse_events, score, silver_movies
 
 from .frames import assert_same_rows
 
@@ -104,6 +97,7 @@ TEXTS: list[tuple[bytes | None, str]] = [
     (b"%s,%s", NOT_JSON),
     (b'%s,""]', NOT_JSON),
     (b"%s\x00", NOT_JSON),
+    (b'{"added": 1, "added": 2}', NOT_JSON),
     (b'{"averageRating": 1e999, %s', NOT_JSON),
     (b"{'tconst': 'tt1'}", NOT_JSON),
     (b"\xef\xbb\xbf%s", NOT_JSON),
@@ -177,6 +171,8 @@ def test_valid_message_becomes_a_movie(parsed: Parsed, movie: dict[str, Any]) ->
         "partition": 2,
         "offset": 7,
         "reason": None,
+        "key": None,
+        "value": None,
     }
     assert actual == expected
 
@@ -197,7 +193,7 @@ def test_movie_outside_the_contract_has_a_reason(
 ) -> None:
     actual = parsed[encode(movie | change)]
     assert actual["reason"] == reason
-    assert actual["event_id"] == "imdb-movies-2-7"
+    assert actual["value"] == encode(movie | change)
 
 
 @pytest.mark.parametrize("field", MOVIE_SCHEMA.fieldNames())
@@ -238,26 +234,6 @@ def test_event_id_is_the_header_else_the_digest(
     assert parse_events(source_df).collect()[0]["event_id"] == expected
 
 
-def test_malformed_messages_with_one_event_id_stay_apart(spark: SparkSession) -> None:
-    source_df = local(
-        spark,
-        [message(b"x", offset, [("event_id", b"same")]) for offset in (1, 2)],
-        KAFKA_SCHEMA,
-    )
-    assert distinct_events(parse_events(source_df)).count() == 2
-
-
-def test_event_sent_again_is_kept_once(spark: SparkSession, movie: dict[str, Any]) -> None:
-    value, changed = encode(movie), encode(movie | {"numVotes": 3001})
-    source_df = local(
-        spark,
-        [message(value, 0), message(value, 1), message(changed, 2)],
-        KAFKA_SCHEMA,
-    )
-    actual = distinct_events(parse_events(source_df)).collect()
-    assert sorted(row["numVotes"] for row in actual) == [3000, 3001]
-
-
 @pytest.mark.parametrize(
     ("votes", "rating", "mean", "prior", "expected"),
     [
@@ -293,14 +269,11 @@ def test_score_is_the_formula_to_the_last_bit(spark: SparkSession) -> None:
         assert row["weighted_score"] == v / (v + m) * r + m / (v + m) * c
 
 
-def test_silver_holds_valid_movies_in_the_contract_s_columns(
-    spark: SparkSession, movie: dict[str, Any]
-) -> None:
+def test_silver_is_made_of_valid_events(spark: SparkSession, movie: dict[str, Any]) -> None:
     source_df = local(
         spark,
         [
             message(encode(movie), 0, [("event_id", b"e1")]),
-            message(b"not json", 1),
             message(
                 encode(movie | {"genres": [], "runtimeMinutes": None}), 2, [("event_id", b"e2")]
             ),
@@ -320,59 +293,20 @@ def test_silver_holds_valid_movies_in_the_contract_s_columns(
     assert_same_rows(actual_df, expected_df)
 
 
-def test_latest_event_decides_a_movie_s_genres(spark: SparkSession, movie: dict[str, Any]) -> None:
-    later = datetime(2026, 1, 1, 13)
-
-    def event(tconst: str, genres: list[str], offset: int, at: datetime) -> tuple[Any, ...]:
-        value = encode(movie | {"tconst": tconst, "genres": genres})
-        return message(value, offset, timestamp=at)
-
-    source_df = local(
-        spark,
-        [
-            event("tt1", ["New"], 0, later),
-            event("tt1", ["Old"], 5, NOON),
-            event("tt2", ["First"], 9, NOON),
-            event("tt2", ["Second"], 10, NOON),
-            event("tt3", ["Gone"], 11, NOON),
-            event("tt3", [], 12, NOON),
-            message(b'{"tconst": "tt4"}', 13),
-        ],
-        KAFKA_SCHEMA,
-    )
-    actual_df = latest_genres(parse_events(source_df))
+def test_dead_letters_are_messages_as_they_came(spark: SparkSession) -> None:
+    source_df = local(spark, [message(b"\xff\x00", 7, partition=2)], KAFKA_SCHEMA)
+    actual_df = dead_letters(parse_events(source_df))
+    reason = "the message is not UTF-8"
     expected_df = local(
         spark,
-        [("tt1", ["New"]), ("tt2", ["Second"]), ("tt3", [])],
-        "tconst string, genres array<string>",
+        [("imdb-movies", 2, 7, NOON, reason, bytearray(b"key"), bytearray(b"\xff\x00"))],
+        DEAD_LETTERS_SCHEMA,
     )
     assert_same_rows(actual_df, expected_df)
 
 
-def test_genres_are_counted_most_first_then_by_name(spark: SparkSession) -> None:
-    source_df = local(
-        spark,
-        [
-            ("tt1", ["Drama", "Action"]),
-            ("tt2", ["Drama"]),
-            ("tt3", ["Western"]),
-            ("tt4", []),
-            ("tt5", ["Drama", "Drama"]),
-            ("tt6", ["", " "]),
-        ],
-        "tconst string, genres array<string>",
-    )
-    actual_df = genre_counts(source_df)
-    expected_df = local(
-        spark,
-        [("Drama", 3), ("(unknown)", 2), ("Action", 1), ("Western", 1)],
-        GENRE_COUNTS_SCHEMA,
-    )
-    assert_same_rows(actual_df, expected_df, ordered=True)
-
-
 def test_filter_on_reason_does_not_parse_again(spark: SparkSession, movie: dict[str, Any]) -> None:
     source_df = local(spark, [message(encode(movie))], KAFKA_SCHEMA)
-    filtered_df = silver_movies(parse_events(source_df), 6.5, 3000)
+    filtered_df = silver_movies(parse_events(source_df).where("reason IS NULL"), 6.5, 3000)
     plan = filtered_df._jdf.queryExecution().executedPlan().toString()
-    assert plan.count("parseJson") == 1
+    assert plan.count("parse_movie(") == 1

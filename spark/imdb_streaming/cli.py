@@ -1,0 +1,228 @@
+"""The command line."""
+
+import argparse
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from pyspark.sql import SparkSession
+
+from imdb_streaming import __version__, contract, guards, jvm, runs
+from imdb_streaming.compact import compact
+from imdb_streaming.config import Config, ConfigError, load_config
+from imdb_streaming.executors import ExecutorsLostError
+from imdb_streaming.job import (
+    QueryDiedError,
+    connect,
+    end_late_stop,
+    listen_for_stop,
+    run,
+)
+
+#: Exit codes. A restart does not mend what REFUSED stands for.
+DONE, FAILED, REFUSED = 0, 1, 2
+
+_EPILOG = """\
+Settings come from the environment; the unit's are in /etc/imdb-streaming/streaming.env.
+Exit codes: 0 done, or stopped by SIGTERM; 1 failed, try again; 2 refused, and the message says
+what to do.
+"""
+
+log = logging.getLogger("imdb_streaming")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(
+        prog="imdb-streaming",
+        description="Movies from Kafka to tables: silver_movies, dead_letters, genre_counts.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
+    commands.add_parser("run", help="run the job until SIGTERM (what the service does; default)")
+    commands.add_parser("check", help="say whether the job could start, and change nothing")
+    reset = commands.add_parser(
+        "reset", help="set tables and checkpoint aside, to begin anew from the first message"
+    )
+    reset.add_argument("--yes", action="store_true", help="do not ask")
+    reprocess = commands.add_parser(
+        "reprocess",
+        help="make the tables anew beside the running job, for a start with RUN_ID=NEW_RUN_ID",
+    )
+    reprocess.add_argument("run_id", metavar="NEW_RUN_ID")
+    reprocess.add_argument(
+        "--master",
+        default="local[2]",
+        help="Spark master; the default takes no cores from the running job (%(default)s)",
+    )
+    commands.add_parser("compact", help="join the tables' small files, beside the running job")
+    commands.add_parser(
+        "accept-loss", help="let the job go on without messages that the topic has lost"
+    ).add_argument("--yes", action="store_true", help="do not ask")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
+    """Run a command; return the exit code."""
+    given = build_parser().parse_args(arguments)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
+    # It logs what it raises.
+    for logger in ("py4j", "py4j.java_gateway", "py4j.clientserver"):
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
+    os.umask(0o022)
+    stopping = threading.Event()
+    listen_for_stop(stopping)
+    threading.Thread(target=end_late_stop, args=[stopping], name="stop", daemon=True).start()
+    commands: dict[str, Callable[[], None]] = {
+        "run": lambda: _run(load_config(environ), stopping),
+        "check": lambda: _check(load_config(environ)),
+        "reset": lambda: _reset(load_config(environ), given.yes),
+        "reprocess": lambda: _reprocess(
+            load_config({**(os.environ if environ is None else environ), "RUN_ID": given.run_id}),
+            given.master,
+            stopping,
+        ),
+        "compact": lambda: _compact(load_config(environ)),
+        "accept-loss": lambda: _accept_loss(load_config(environ), given.yes),
+    }
+    try:
+        commands[given.command or "run"]()
+    except ConfigError as error:
+        log.error("Wrong configuration.\n%s", error)
+        return REFUSED
+    except guards.StartRefusedError as error:
+        log.error("Start refused. %s", error)
+        return REFUSED
+    except (guards.BrokerUnreachableError, jvm.TopicUnknownError) as error:
+        log.error("%s", error)
+        return DONE if stopping.is_set() else FAILED
+    except (QueryDiedError, ExecutorsLostError):
+        return DONE if stopping.is_set() else FAILED
+    except Exception:
+        if not stopping.is_set():
+            log.exception("The job failed.")
+            return FAILED
+        log.info("Stopped before it was up.", exc_info=True)
+    return DONE
+
+
+def _run(config: Config, stopping: threading.Event) -> None:
+    log.info("imdb-streaming %s, run %s", __version__, config.run_id)
+    guards.prepare_folders(config)
+    with guards.exclusive(config):
+        run(config, stopping)
+
+
+def _check(config: Config) -> None:
+    guards.check_connector(config)
+    guards.check_folders(config)
+    guards.check_belongs_together(config, mark=False)
+    guards.wait_for_broker(config, threading.Event())
+    spark = _local_spark(config)
+    topic = jvm.read_topic(spark, config.bootstrap_servers, config.topic)
+    contract.check_contract(config, topic, note=False)
+    contract.check_offsets(config, topic)
+    spark.stop()
+    log.info(
+        "All is well: %s has %d partitions, run %s can start or go on.",
+        config.topic,
+        len(topic.ends),
+        config.run_id,
+    )
+
+
+def _reset(config: Config, is_sure: bool) -> None:
+    guards.prepare_folders(config)
+    with guards.exclusive(config):
+        _ask(
+            is_sure,
+            f"Tables and checkpoint of run {config.run_id} in {config.output_path} and "
+            f"{config.output_path_csv} are set aside; readers find no rows until the job has read "
+            "the topic again.",
+        )
+        for folder in runs.set_aside(config):
+            log.info("What was there is in %s.", folder)
+    log.info("Start the job to begin anew: systemctl restart imdb-streaming")
+
+
+def _reprocess(config: Config, master: str, stopping: threading.Event) -> None:
+    in_service = runs.run_in_service(config)
+    if in_service == config.run_id:
+        raise guards.StartRefusedError(
+            f"The tables in service are of RUN_ID={in_service}. Give the new run another id."
+        )
+    beside = replace(
+        config,
+        is_beside=True,
+        spark_master=master,
+        # Those are the service's.
+        spark_ui_port=None,
+        spark_driver_port=None,
+        spark_block_manager_port=None,
+        status_file=config.output_path / "_runs" / config.run_id / "_status.json",
+    )
+    beside.tables_path.mkdir(parents=True, exist_ok=True)
+    _run(beside, stopping)
+    if stopping.is_set():
+        log.info("Stopped; the same command goes on where it stopped.")
+        return
+    runs.mark_ready(beside)
+    log.info(
+        "Run %s has caught up. To put it into service, set streaming_run_id to it and deploy, or "
+        "set RUN_ID in /etc/imdb-streaming/streaming.env and restart imdb-streaming. Set it back "
+        "to %s to go back.",
+        config.run_id,
+        in_service,
+    )
+
+
+def _compact(config: Config) -> None:
+    guards.check_belongs_together(config, mark=False)
+    spark = _local_spark(config)
+    compact(spark, config)
+    spark.stop()
+
+
+def _accept_loss(config: Config, is_sure: bool) -> None:
+    guards.prepare_folders(config)
+    with guards.exclusive(config):
+        spark = _local_spark(config)
+        topic = jvm.read_topic(spark, config.bootstrap_servers, config.topic)
+        spark.stop()
+        lost = contract.lost_messages(config, topic)
+        if not lost:
+            log.info("The topic has all messages that come next: there is nothing to accept.")
+            return
+        shown = ", ".join(
+            f"{first} to {last} of partition {p}" for p, (first, last) in lost.items()
+        )
+        _ask(is_sure, f"The messages at offsets {shown} will never be in the tables.")
+        contract.accept_loss(config, topic)
+    log.info("Start the job to go on without them: systemctl restart imdb-streaming")
+
+
+def _ask(is_sure: bool, what: str) -> None:
+    """Go on only if the operator says so."""
+    if is_sure:
+        return
+    if not sys.stdin.isatty():
+        raise guards.StartRefusedError(f"{what} Nobody is there to ask: say --yes if it is meant.")
+    if input(f"{what}\nType yes to go on: ").strip() != "yes":
+        raise guards.StartRefusedError("Nothing was changed.")
+
+
+def _local_spark(config: Config) -> SparkSession:
+    return connect(
+        replace(
+            config,
+            spark_master="local[1]",
+            spark_ui_port=None,
+            spark_driver_port=None,
+            spark_block_manager_port=None,
+        )
+    )

@@ -1,0 +1,172 @@
+"""What a run keeps to from its first batch to its last, and whether the topic still does.
+
+The first start notes the topic's id, the score's parameters and silver's columns beside the
+checkpoint. Later starts are refused when they differ, or when the topic no longer holds what the
+checkpoint goes on from.
+"""
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from imdb_streaming.config import Config
+from imdb_streaming.files import write_atomically
+from imdb_streaming.guards import StartRefusedError
+from imdb_streaming.jvm import TopicState
+from imdb_streaming.schema import SILVER_SCHEMA
+from imdb_streaming.status import last_commit
+
+#: Both lie in the checkpoint's folder.
+CONTRACT_FILE = "_contract.json"
+LOSS_FILE = "_accepted_loss.json"
+
+log = logging.getLogger(__name__)
+
+Offsets = dict[int, int]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What must not change within a run."""
+
+    topic: str
+    topic_id: str
+    global_mean_rating: float
+    min_votes_prior: float
+    silver_schema: str
+
+
+def check_contract(config: Config, topic: TopicState, *, note: bool = True) -> None:
+    """Refuse what would mix scores, columns or topics in one table; note it at the first start."""
+    now = Contract(
+        config.topic,
+        topic.id,
+        config.global_mean_rating,
+        config.min_votes_prior,
+        SILVER_SCHEMA.simpleString(),
+    )
+    path = config.checkpoint_folder / CONTRACT_FILE
+    if planned_offsets(config.checkpoint_folder) is None:
+        if note:
+            write_atomically(path, (json.dumps(asdict(now)) + "\n").encode())
+        return
+    try:
+        noted = Contract(**json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        raise StartRefusedError(
+            f"{path} cannot be read ({error}): the checkpoint is damaged, or of an older version "
+            "of the job. Restore the file from a backup, or begin anew from the topic's first message, "
+            "keeping what is there aside: imdb-streaming reset"
+        ) from error
+    anew = "make the table anew beside this one: imdb-streaming reprocess NEW_RUN_ID"
+    scores = (noted.global_mean_rating, noted.min_votes_prior)
+    if scores != (now.global_mean_rating, now.min_votes_prior):
+        raise StartRefusedError(
+            f"The table was made with GLOBAL_MEAN_RATING={noted.global_mean_rating:g} and "
+            f"MIN_VOTES_PRIOR={noted.min_votes_prior:g}, and the job was started with "
+            f"{now.global_mean_rating:g} and {now.min_votes_prior:g}: scores of both would stand "
+            f"in one table. Either set them back, or {anew}"
+        )
+    if noted.silver_schema != now.silver_schema:
+        raise StartRefusedError(
+            f"The table has the columns {noted.silver_schema}, and this version of the job writes "
+            f"{now.silver_schema}. Either go back to the version of before, or {anew}"
+        )
+    if noted.topic != now.topic:
+        raise StartRefusedError(
+            f"The checkpoint is of the topic {noted.topic}, and the job was started with "
+            f"KAFKA_TOPIC={now.topic}. Either set it back, or {anew}"
+        )
+    if noted.topic_id != now.topic_id:
+        raise StartRefusedError(
+            f"The topic {now.topic} is not the one that was read before: it was deleted and made "
+            "again, and its offsets mean other messages. To read the new one from its first "
+            "message, keeping what is there aside: imdb-streaming reset"
+        )
+
+
+def check_offsets(config: Config, topic: TopicState) -> bool:
+    """Refuse to go on where the topic has not all that comes next; say whether a loss is accepted.
+
+    Returns True if messages were lost and `imdb-streaming accept-loss` has said to go on.
+    """
+    planned = planned_offsets(config.checkpoint_folder)
+    if planned is None:
+        return False
+    for partition, offset in planned.items():
+        if topic.ends.get(partition, -1) < offset:
+            there = (
+                f"ends at {topic.ends[partition]}"
+                if partition in topic.ends
+                else "is not there any more"
+            )
+            raise StartRefusedError(
+                f"The checkpoint has read {config.topic} up to offset {offset} of partition "
+                f"{partition}, which {there}: the topic has shrunk, and new messages would be "
+                "taken for old ones. If the brokers' data can be restored, do. Else read what is "
+                "there from the first message, keeping the tables aside: imdb-streaming reset"
+            )
+    lost = lost_messages(config, topic)
+    if not lost:
+        return False
+    accepted = _accepted(config)
+    shown = ", ".join(f"{first} to {last} of partition {p}" for p, (first, last) in lost.items())
+    if all(accepted.get(partition, -1) >= last for partition, (_, last) in lost.items()):
+        log.error("Going on without the messages %s, as accept-loss said.", shown)
+        return True
+    raise StartRefusedError(
+        f"The topic {config.topic} has lost messages that were not read yet: offsets {shown}. Its "
+        "retention was shorter than the time that the job was behind or away. If they can be "
+        "restored, do. Else go on without them: imdb-streaming accept-loss"
+    )
+
+
+def lost_messages(config: Config, topic: TopicState) -> dict[int, tuple[int, int]]:
+    """By partition, the first and last offset that comes next and is not there any more."""
+    read = _offsets_of(config.checkpoint_folder, last_commit(config.checkpoint_folder)) or {}
+    return {
+        partition: (read.get(partition, 0), beginning - 1)
+        for partition, beginning in topic.beginnings.items()
+        if partition in read and beginning > read[partition]
+    }
+
+
+def accept_loss(config: Config, topic: TopicState) -> dict[int, tuple[int, int]]:
+    """Note that the job may go on without the messages that are lost now, and return them."""
+    lost = lost_messages(config, topic)
+    accepted = _accepted(config) | {partition: last for partition, (_, last) in lost.items()}
+    write_atomically(config.checkpoint_folder / LOSS_FILE, (json.dumps(accepted) + "\n").encode())
+    return lost
+
+
+def _accepted(config: Config) -> Offsets:
+    path = config.checkpoint_folder / LOSS_FILE
+    return _by_partition(json.loads(path.read_bytes())) if path.exists() else {}
+
+
+def planned_offsets(checkpoint: Path) -> Offsets | None:
+    """Where the last batch ends that was begun, by partition; None before the first one."""
+    batches = [int(path.name) for path in checkpoint.glob("offsets/*") if path.name.isdigit()]
+    return _offsets_of(checkpoint, max(batches, default=None))
+
+
+def _offsets_of(checkpoint: Path, batch: int | None) -> Offsets | None:
+    """Where a batch ends; Spark writes a line of settings, and one for each source."""
+    if batch is None:
+        return None
+    path = checkpoint / "offsets" / str(batch)
+    try:
+        (by_partition,) = json.loads(path.read_text().splitlines()[-1]).values()
+        return _by_partition(by_partition)
+    except (OSError, ValueError, AttributeError) as error:
+        raise StartRefusedError(
+            f"{path} cannot be read as offsets ({error}): the checkpoint is damaged. Restore it "
+            "from a backup, or begin anew from the topic's first message, keeping what is there "
+            "aside: imdb-streaming reset"
+        ) from error
+
+
+def _by_partition(offsets: dict[str, Any]) -> Offsets:
+    return {int(partition): int(offset) for partition, offset in offsets.items()}

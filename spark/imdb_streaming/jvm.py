@@ -1,0 +1,166 @@
+"""What the job does in the JVM, by the classes of spark/java."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import DataFrame, SparkSession
+
+from imdb_streaming.schema import PARSED_SCHEMA
+
+#: The jar of those classes, beside this package where it is installed.
+JAR = Path(os.environ.get("IMDB_STREAMING_JAR") or Path(__file__).parents[1] / "imdb-streaming.jar")
+
+#: The SQL function that reads a message's value as a movie.
+PARSE_MOVIE = "parse_movie"
+
+_PACKAGE = "imdb.streaming"
+
+
+class StateDamagedError(Exception):
+    """A file of the job's state is missing or is not what was written. The text names it."""
+
+
+def register(spark: SparkSession) -> None:
+    """Make the SQL functions known to a session."""
+    spark.udf.registerJavaFunction(PARSE_MOVIE, f"{_PACKAGE}.ParseMovie", PARSED_SCHEMA)
+
+
+@dataclass(frozen=True)
+class TopicState:
+    """What the brokers say of a topic: by partition, the first offset there is, and the next."""
+
+    id: str
+    beginnings: dict[int, int]
+    ends: dict[int, int]
+
+
+class TopicUnknownError(Exception):
+    """The brokers do not say where the topic begins and ends."""
+
+
+class Batch:
+    """A batch's rows, kept on the executors, and what they are."""
+
+    def __init__(self, spark: SparkSession, batch: Any) -> None:
+        self._spark = spark
+        self._batch = batch
+        #: Events that were not known before the batch, known ones, and messages that are no events.
+        self.fresh = int(batch.fresh())
+        self.duplicates = int(batch.duplicates())
+        self.malformed = int(batch.malformed())
+        #: When Kafka got the newest message, in seconds since 1970; 0 if there is none.
+        self.newest = float(batch.newest())
+
+    def new_events(self) -> DataFrame:
+        """The rows of EVENT columns of events that were not known; one row an event."""
+        return DataFrame(self._batch.newEvents(), self._spark)
+
+    def malformed_events(self) -> DataFrame:
+        """The rows of messages that are no events."""
+        return DataFrame(self._batch.malformedEvents(), self._spark)
+
+
+class JobState:
+    """What the job remembers over its batches: see imdb.streaming.JobState."""
+
+    def __init__(
+        self,
+        spark: SparkSession,
+        folder: str,
+        last_batch: int,
+        retention_days: int,
+        batches_a_snapshot: int = 200,
+    ) -> None:
+        """Read the state as it was after the batch `last_batch` (-1: none) from a folder (a URI).
+
+        A start reads a snapshot and at most `batches_a_snapshot` small files, twice that after a
+        crash. Raises StateDamagedError.
+        """
+        self._spark = spark
+        try:
+            self._state = _classes(spark).JobState.open(
+                folder, _hadoop(spark), last_batch, retention_days, batches_a_snapshot
+            )
+        except Py4JJavaError as error:
+            if error.java_exception.getClass().getSimpleName() == "IndexDamagedException":
+                raise StateDamagedError(error.java_exception.getMessage()) from error
+            raise
+
+    @contextmanager
+    def batch(self, rows: DataFrame) -> Iterator[Batch]:
+        """Keep a batch's rows and tell its new events from known ones."""
+        batch = self._state.begin(rows._jdf)
+        try:
+            yield Batch(self._spark, batch)
+        finally:
+            batch.close()
+
+    def save(self, batch_id: int) -> None:
+        """Write what the batch changed, once its rows are in the tables."""
+        self._state.save(batch_id)
+
+    def counts(self) -> dict[str, int]:
+        """Movies by genre."""
+        return {str(genre): int(count) for genre, count in self._state.counts().items()}
+
+    @property
+    def ids(self) -> int:
+        """Event ids that are known."""
+        return int(self._state.ids())
+
+    @property
+    def movies(self) -> int:
+        """Movies that are known."""
+        return int(self._state.movies())
+
+    @property
+    def bytes(self) -> int:
+        """Memory that they take in the driver, in bytes."""
+        return int(self._state.bytes())
+
+
+def read_topic(spark: SparkSession, servers: str, topic: str, seconds: float = 60) -> TopicState:
+    """Ask the brokers for a topic's id and offsets.
+
+    Raises TopicUnknownError when they do not answer in time, or know no such topic.
+    """
+    try:
+        state = _classes(spark).TopicState.read(servers, topic, int(seconds * 1000))
+    except Py4JJavaError as error:
+        cause = error.java_exception.getCause() or error.java_exception
+        raise TopicUnknownError(
+            f"The brokers {servers} say nothing of the topic {topic}: {cause.toString()}. Is the "
+            "topic made, and does each of its partitions have a leader?"
+        ) from error
+    return TopicState(
+        str(state.id()),
+        {int(partition): int(offset) for partition, offset in state.beginnings().items()},
+        {int(partition): int(offset) for partition, offset in state.ends().items()},
+    )
+
+
+def concatenate(spark: SparkSession, parts: list[str], target: str) -> None:
+    """Put the rows of Parquet files of one schema into one file, row group by row group. URIs."""
+    listed = spark.sparkContext._jvm.java.util.ArrayList(parts)
+    _classes(spark).ParquetFiles.concatenate(listed, target, _hadoop(spark))
+
+
+def write_counts(spark: SparkSession, counts: Mapping[str, int], target: str) -> None:
+    """Write the table genre_counts as one Parquet file, in the order given. A URI."""
+    rows = spark.sparkContext._jvm.java.util.LinkedHashMap()
+    for genre, count in counts.items():
+        rows.put(genre, count)
+    _classes(spark).ParquetFiles.writeCounts(rows, target, _hadoop(spark))
+
+
+def _classes(spark: SparkSession) -> Any:
+    return spark.sparkContext._jvm.imdb.streaming
+
+
+def _hadoop(spark: SparkSession) -> Any:
+    return spark.sparkContext._jsc.hadoopConfiguration()

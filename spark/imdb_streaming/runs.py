@@ -1,0 +1,94 @@
+"""Runs beside the one in service, and the exchange of the two.
+
+`imdb-streaming reprocess NEW` makes the tables anew in OUTPUT_PATH/_runs/NEW, from the topic's
+first message, while the job goes on. When it has caught up it leaves READY_FILE there. A start of
+the job with RUN_ID=NEW then exchanges the tables' folders, each at one instant, and goes on from
+the new run's checkpoint. The old run's tables wait in _runs/OLD, ready too: going back is setting
+RUN_ID back.
+"""
+
+import json
+import logging
+import shutil
+import time
+from pathlib import Path
+
+from imdb_streaming.config import Config
+from imdb_streaming.files import exchange, tables_locked, write_atomically
+from imdb_streaming.guards import StartRefusedError, places, read_run, tables
+
+READY_FILE = "_ready.json"
+
+log = logging.getLogger(__name__)
+
+
+def mark_ready(config: Config) -> None:
+    """Say that the run beside the one in service has caught up."""
+    content = json.dumps({"run_id": config.run_id}) + "\n"
+    write_atomically(config.tables_path / READY_FILE, content.encode())
+
+
+def run_in_service(config: Config) -> str | None:
+    """The RUN_ID of the tables that readers see; None before the first start."""
+    run = read_run(config.output_path / config.silver_folder.name)
+    return run.run_id if run else None
+
+
+def switch_if_ready(config: Config) -> None:
+    """Put the tables of RUN_ID into service if they wait beside those of another run.
+
+    May be cut off at any point: the next start goes on.
+    """
+    aside = config.output_path / "_runs" / config.run_id
+    aside_csv = config.output_path_csv / "_runs" / config.run_id
+    if config.is_beside or not (aside / READY_FILE).exists():
+        return
+    old = None
+    with tables_locked(config.staging_folder):
+        for table in tables(config):
+            beside = (aside_csv if table == config.genre_counts_csv_folder else aside) / table.name
+            run, other = read_run(table), read_run(beside)
+            if run is not None and run.run_id != config.run_id:
+                if other is None or other.run_id != config.run_id:
+                    raise StartRefusedError(
+                        f"{beside} is not a table of RUN_ID={config.run_id}: it cannot be put into "
+                        f"service. Make it anew: imdb-streaming reprocess {config.run_id}"
+                    )
+                exchange(table, beside)
+                old = run.run_id
+                log.info(
+                    "%s is now of run %s; that of %s is in %s.", table, config.run_id, old, beside
+                )
+            elif other is not None and other.run_id != config.run_id:
+                old = other.run_id
+    if old is None:
+        return
+    for folder in (aside_csv, aside):
+        kept = folder.with_name(old)
+        if folder.exists() and folder != kept:
+            if kept.exists():
+                kept.rename(kept.with_name(f"{old}.replaced-{time.time():.0f}"))
+            folder.rename(kept)
+    write_atomically(
+        aside.with_name(old) / READY_FILE, (json.dumps({"run_id": old}) + "\n").encode()
+    )
+
+
+def set_aside(config: Config) -> list[Path]:
+    """Move the run's tables, checkpoint and state into a folder kept-TIME; return the folders.
+
+    Nothing is deleted. The next start begins from the topic's first message.
+    """
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    kept = []
+    for root in (config.output_path, config.output_path_csv):
+        folder = root / f"kept-{stamp}"
+        for place in places(config):
+            is_csv = place == config.genre_counts_csv_folder
+            if place.exists() and (root == config.output_path_csv) == is_csv:
+                target = folder / place.relative_to(root)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(place, target)
+                if folder not in kept:
+                    kept.append(folder)
+    return kept

@@ -1,0 +1,147 @@
+package imdb.streaming;
+
+import java.io.BufferedInputStream;
+import java.io.BufferedOutputStream;
+import java.io.DataInputStream;
+import java.io.DataOutputStream;
+import java.io.EOFException;
+import java.io.FileNotFoundException;
+import java.io.IOException;
+import java.util.NavigableMap;
+import java.util.TreeMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.zip.CRC32;
+import java.util.zip.CheckedInputStream;
+import java.util.zip.CheckedOutputStream;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.ChecksumException;
+import org.apache.hadoop.fs.FSDataOutputStream;
+import org.apache.hadoop.fs.FileStatus;
+import org.apache.hadoop.fs.FileSystem;
+import org.apache.hadoop.fs.Path;
+
+/**
+ * The index on disk or in an object store: `delta-N` is what batch N changed, `snapshot-N` all there was
+ * after it. The index after batch N is the latest snapshot up to N and the deltas behind it, up to N.
+ *
+ * <p>A file ends with the CRC-32 of what is before it. It appears whole, by a rename.
+ */
+final class IndexFiles {
+    /** Changes with the format. */
+    private static final long MAGIC = 0x494d444249445831L; // "IMDBIDX1"
+
+    private static final Pattern NAME = Pattern.compile("(delta|snapshot)-([0-9]{10})");
+
+    private final FileSystem files;
+    private final Path folder;
+
+    IndexFiles(String folder, Configuration configuration) throws IOException {
+        this.folder = new Path(folder);
+        this.files = this.folder.getFileSystem(configuration);
+        files.mkdirs(this.folder);
+    }
+
+    interface Writer {
+        void writeTo(DataOutputStream out) throws IOException;
+    }
+
+    interface Reader {
+        void readFrom(DataInputStream in) throws IOException;
+    }
+
+    /**
+     * Read the index after a batch.
+     *
+     * @return the batch of the snapshot that it was read from, -1 if there was none
+     * @throws IndexDamagedException a file is missing or is not what was written
+     */
+    long load(long lastBatch, Reader reader) throws IOException {
+        Long snapshot = list("snapshot").floorKey(lastBatch);
+        if (snapshot != null) {
+            read("snapshot", snapshot, reader);
+        }
+        long begin = snapshot == null ? -1 : snapshot;
+        for (long batch = begin + 1; batch <= lastBatch; batch++) {
+            read("delta", batch, reader);
+        }
+        return begin;
+    }
+
+    private void read(String kind, long batch, Reader reader) throws IOException {
+        Path path = path(kind, batch);
+        CRC32 sum = new CRC32();
+        try (DataInputStream raw = new DataInputStream(new BufferedInputStream(files.open(path), 1 << 20))) {
+            DataInputStream in = new DataInputStream(new CheckedInputStream(raw, sum));
+            if (in.readLong() != MAGIC || in.readLong() != batch) {
+                throw new IndexDamagedException(path + " is not of this format, or of another batch.");
+            }
+            reader.readFrom(in);
+            long computed = sum.getValue();
+            if (raw.readLong() != computed) {
+                throw new IndexDamagedException(path + " is damaged: its checksum does not fit.");
+            }
+        } catch (FileNotFoundException error) {
+            throw new IndexDamagedException(path + " is missing.");
+        } catch (ChecksumException error) {
+            throw new IndexDamagedException(path + " is damaged: " + error.getMessage());
+        } catch (EOFException error) {
+            throw new IndexDamagedException(path + " is cut short.");
+        }
+    }
+
+    void writeDelta(long batch, Writer writer) throws IOException {
+        write("delta", batch, writer);
+    }
+
+    /** Write a snapshot, and remove what neither it nor the one before it needs. */
+    void writeSnapshot(long batch, Writer writer) throws IOException {
+        Long previous = list("snapshot").lowerKey(batch);
+        write("snapshot", batch, writer);
+        if (previous != null) {
+            for (Path old : list("snapshot").headMap(previous, false).values()) {
+                files.delete(old, false);
+            }
+            for (Path old : list("delta").headMap(previous, true).values()) {
+                files.delete(old, false);
+            }
+        }
+    }
+
+    private void write(String kind, long batch, Writer writer) throws IOException {
+        Path target = path(kind, batch);
+        // Hidden from list(), and written over by the next attempt.
+        Path partial = new Path(folder, "." + target.getName() + ".partial");
+        CRC32 sum = new CRC32();
+        try (FSDataOutputStream raw = files.create(partial, true)) {
+            BufferedOutputStream buffered = new BufferedOutputStream(raw, 1 << 20);
+            DataOutputStream out = new DataOutputStream(new CheckedOutputStream(buffered, sum));
+            out.writeLong(MAGIC);
+            out.writeLong(batch);
+            writer.writeTo(out);
+            out.flush();
+            new DataOutputStream(buffered).writeLong(sum.getValue());
+            buffered.flush();
+            raw.hsync();
+        }
+        files.delete(target, false);
+        if (!files.rename(partial, target)) {
+            throw new IOException("Could not rename " + partial + " to " + target + ".");
+        }
+    }
+
+    private Path path(String kind, long batch) {
+        return new Path(folder, String.format("%s-%010d", kind, batch));
+    }
+
+    private NavigableMap<Long, Path> list(String kind) throws IOException {
+        NavigableMap<Long, Path> found = new TreeMap<>();
+        for (FileStatus status : files.listStatus(folder)) {
+            Matcher matcher = NAME.matcher(status.getPath().getName());
+            if (matcher.matches() && matcher.group(1).equals(kind)) {
+                found.put(Long.parseLong(matcher.group(2)), status.getPath());
+            }
+        }
+        return found;
+    }
+}

@@ -1,0 +1,74 @@
+package imdb.streaming;
+
+import java.io.IOException;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.Path;
+import org.apache.parquet.example.data.Group;
+import org.apache.parquet.example.data.simple.SimpleGroupFactory;
+import org.apache.parquet.hadoop.ParquetFileReader;
+import org.apache.parquet.hadoop.ParquetFileWriter;
+import org.apache.parquet.hadoop.ParquetWriter;
+import org.apache.parquet.hadoop.example.ExampleParquetWriter;
+import org.apache.parquet.hadoop.metadata.CompressionCodecName;
+import org.apache.parquet.hadoop.metadata.FileMetaData;
+import org.apache.parquet.hadoop.util.HadoopInputFile;
+import org.apache.parquet.hadoop.util.HadoopOutputFile;
+import org.apache.parquet.schema.MessageType;
+import org.apache.parquet.schema.MessageTypeParser;
+
+/** Parquet files without a Spark job. Names are URIs. */
+public final class ParquetFiles {
+    private static final MessageType COUNTS =
+            MessageTypeParser.parseMessageType(
+                    "message spark_schema { optional binary genre (STRING); optional int64 movie_count; }");
+
+    private ParquetFiles() {}
+
+    /** Put the row groups of several files of one schema behind each other, as they are, into one file. */
+    public static void concatenate(List<String> parts, String target, Configuration configuration) throws IOException {
+        FileMetaData common = null;
+        ParquetFileWriter writer = null;
+        for (String part : parts) {
+            HadoopInputFile file = HadoopInputFile.fromPath(new Path(part), configuration);
+            if (writer == null) {
+                try (ParquetFileReader reader = ParquetFileReader.open(file)) {
+                    common = reader.getFooter().getFileMetaData();
+                }
+                writer =
+                        new ParquetFileWriter(
+                                HadoopOutputFile.fromPath(new Path(target), configuration),
+                                common.getSchema(),
+                                ParquetFileWriter.Mode.OVERWRITE,
+                                ParquetWriter.DEFAULT_BLOCK_SIZE,
+                                ParquetWriter.MAX_PADDING_SIZE_DEFAULT);
+                writer.start();
+            }
+            writer.appendFile(file);
+        }
+        if (writer == null) {
+            throw new IllegalArgumentException("There is no file to concatenate.");
+        }
+        writer.end(new HashMap<>(common.getKeyValueMetaData()));
+    }
+
+    /** Write the table genre_counts, rows in the order of the map. */
+    public static void writeCounts(Map<String, ? extends Number> counts, String target, Configuration configuration)
+            throws IOException {
+        SimpleGroupFactory groups = new SimpleGroupFactory(COUNTS);
+        try (ParquetWriter<Group> writer =
+                ExampleParquetWriter.builder(HadoopOutputFile.fromPath(new Path(target), configuration))
+                        .withType(COUNTS)
+                        .withConf(configuration)
+                        .withCompressionCodec(CompressionCodecName.SNAPPY)
+                        .withWriteMode(ParquetFileWriter.Mode.OVERWRITE)
+                        .build()) {
+            for (Map.Entry<String, ? extends Number> row : counts.entrySet()) {
+                writer.write(
+                        groups.newGroup().append("genre", row.getKey()).append("movie_count", row.getValue().longValue()));
+            }
+        }
+    }
+}

@@ -188,6 +188,7 @@ RELEASES: dict[str, Release] = {
         OwnRelease(
             "imdb-streaming",
             REPOSITORY / "spark/imdb_streaming",
+            REPOSITORY / "artifacts/imdb-streaming.txt",
             java_sources=REPOSITORY / "spark/java",
         ),
     )

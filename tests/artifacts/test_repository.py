@@ -24,14 +24,15 @@ def test_kafka_and_zookeeper_fit() -> None:
     assert f"libs/zookeeper-{versions['zookeeper']}.jar" in kafka.files
 
 
-def test_the_producer_runs_with_what_it_is_tested_with() -> None:
+@pytest.mark.parametrize("name", ["imdb-producer", "imdb-streaming"])
+def test_programs_run_with_what_they_are_tested_with(name: str) -> None:
     pinned = dict(
         re.findall(r"^([a-z0-9-]+)==(\S+)", (REPOSITORY / "requirements.txt").read_text(), re.M)
     )
-    section = Lock.read(LOCK_PATH).section(f"imdb-producer-{default_versions()['imdb-producer']}")
+    section = Lock.read(LOCK_PATH).section(f"{name}-{default_versions()[name]}")
     for wheel in section.files:
-        name, version, *_ = wheel.split("-")
-        assert pinned[name.replace("_", "-")] == version
+        package, version, *_ = wheel.split("-")
+        assert pinned[package.replace("_", "-")] == version
 
 
 def test_no_download_address_is_committed() -> None:

@@ -29,6 +29,8 @@ SETTINGS = {
     "EVENT_ID_RETENTION_DAYS": "streaming_event_id_retention_days",
     "SHUFFLE_PARTITIONS": "streaming_shuffle_partitions",
     "SPARK_MASTER": "streaming_master",
+    "METRICS_PORT": "streaming_metrics_port",
+    "METRICS_ADDRESS": "streaming_metrics_address",
 }
 
 

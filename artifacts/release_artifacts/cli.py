@@ -15,7 +15,7 @@ from .cache import Archive, Cache
 from .errors import ArtifactError
 from .folders import cache_folder, say
 from .lock import Lock, Section
-from .releases import RELEASES, REPOSITORY, default_versions
+from .releases import OPTIONAL, RELEASES, REPOSITORY, default_versions
 
 Result = TypeVar("Result")
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         match arguments.command:
             case "fetch":
-                fetch(_wanted(arguments.releases) or default_versions(), offline=arguments.offline)
+                fetch(_wanted(arguments.releases) or _usual(), offline=arguments.offline)
             case "lock":
                 refresh(default_versions() | _wanted(arguments.releases))
             case "list":
@@ -89,6 +89,11 @@ def show() -> None:
         found = [path for path in folder.glob(f"{key}*.tar") if path.is_file()]
         size = f"{sum(path.stat().st_size for path in found) / 1e6:.0f} MB" if found else "-"
         print(f"{key:<24} {len(section.files):>4} files   cached: {size}")
+
+
+def _usual() -> dict[str, str]:
+    """The versions of the releases that every deployment needs."""
+    return {name: it for name, it in default_versions().items() if name not in OPTIONAL}
 
 
 def _side_by_side(work: Callable[[str], Result], names: Iterable[str]) -> dict[str, Result]:
@@ -156,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         "releases",
         nargs="*",
         metavar="NAME=VERSION",
-        help="default: all, in the versions of the roles' defaults",
+        help="default: all that every deployment needs, in the versions of the roles' defaults",
     )
     locking.add_argument(
         "releases",

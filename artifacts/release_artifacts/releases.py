@@ -180,6 +180,7 @@ RELEASES: dict[str, Release] = {
         MavenRelease("zookeeper"),
         MavenRelease("kafka"),
         SparkRelease(),
+        MavenRelease("spark-s3"),
         OwnRelease(
             "imdb-producer",
             REPOSITORY / "producer/imdb_producer",
@@ -194,11 +195,15 @@ RELEASES: dict[str, Release] = {
     )
 }
 
+#: Fetched only where asked for by name; locked with the others.
+OPTIONAL = frozenset({"spark-s3"})
+
 # Where the version of each stands: role, which is also the variable's prefix.
 _ROLES = {
     "zookeeper": "zookeeper",
     "kafka": "kafka",
     "spark": "spark",
+    "spark-s3": "spark",
     "imdb-producer": "producer",
     "imdb-streaming": "streaming",
 }

@@ -61,6 +61,17 @@ def test_fetch_without_names_means_the_roles_versions(capsys: pytest.CaptureFixt
     assert {name: found[name]["version"] for name in found} == {"fake": "1.0", "other": "2.0"}
 
 
+def test_what_is_optional_is_locked_but_not_fetched_unasked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "OPTIONAL", {"other"})
+    cli.main(["lock"])
+    cli.main(["fetch"])
+    assert set(json.loads(capsys.readouterr().out)) == {"fake"}
+    cli.main(["fetch", "other=2.0"])
+    assert set(json.loads(capsys.readouterr().out)) == {"other"}
+
+
 def test_lock_keeps_other_versions(tmp_path: Path) -> None:
     cli.main(["lock", "fake=0.9"])
     cli.main(["lock"])

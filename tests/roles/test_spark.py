@@ -58,9 +58,22 @@ def test_connector_is_on_the_host(host: Host, variables: HostVariables) -> None:
     assert host.check_output("find /opt/spark/current/connector/ -name %s", pattern)
 
 
+def test_s3a_is_there_where_asked_for(host: Host, variables: HostVariables) -> None:
+    asked = bool(variables["spark_s3"])
+    assert host.file("/opt/spark-s3/current/libs").is_directory == asked
+    with host.sudo(variables["spark_user"]):
+        listed = host.check_output(
+            "export SPARK_HOME=/opt/spark/current SPARK_CONF_DIR=/etc/spark && "
+            ". $SPARK_HOME/bin/load-spark-env.sh && ls ${SPARK_DIST_CLASSPATH:-/nothing} || true"
+        )
+    assert ("/hadoop-aws-" in listed) == asked
+
+
 def test_output_folders_belong_to_it(host: Host, variables: HostVariables) -> None:
     if "streaming" in variables["group_names"]:
         for name in ("streaming_output_path", "streaming_output_path_csv"):
+            if variables[name].startswith("s3a://"):
+                continue
             folder = host.file(variables[name])
             assert folder.user == variables["spark_user"]
             assert folder.mode & 0o005 == 0o005, f"{folder.path} is closed to readers"

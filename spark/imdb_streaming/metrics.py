@@ -87,7 +87,8 @@ class StatusCollector:
         for name, key, divisor, text in _BATCH:
             yield from _gauge(name, text, query.get(key), divisor)
         for name, key, text in _OF_THE_RUN:
-            yield _counter(name, text, status[key])
+            if status.get(key) is not None:
+                yield _counter(name, text, status[key])
         for name, key, text in _INDEX:
             yield from _gauge(name, text, index.get(key))
         yield _counter("input_rows", "Messages read by this process", self._input_rows)

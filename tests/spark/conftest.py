@@ -17,26 +17,31 @@ if TYPE_CHECKING:
 
     from imdb_streaming.config import Config
 
+    from .s3 import S3
+
 REPOSITORY = Path(__file__).parents[2]
 HADOOPS_PROGRAMS = ("chmod", "readlink")
 
 
 def _spark_home() -> Path:
     """SPARK_HOME, else the project's own Spark from the artifact cache, unpacked beside it once."""
-    if given := os.environ.get("SPARK_HOME"):
-        return Path(given)
+    return Path(given) if (given := os.environ.get("SPARK_HOME")) else _unpacked("spark")
+
+
+def _unpacked(name: str) -> Path:
+    """A release of Spark's version from the artifact cache, unpacked beside it once."""
     defaults = (REPOSITORY / "roles/spark/defaults/main.yml").read_text()
     version = re.search(r'^spark_version: "?([0-9.]+)"?$', defaults, re.MULTILINE)
     assert version, "roles/spark/defaults/main.yml names no spark_version"
     fetched = subprocess.run(
-        [sys.executable, REPOSITORY / "artifacts/artifacts.py", "fetch", f"spark={version[1]}"],
+        [sys.executable, REPOSITORY / "artifacts/artifacts.py", "fetch", f"{name}={version[1]}"],
         stdout=subprocess.PIPE,
         check=True,
         timeout=900,
     )
-    spark = json.loads(fetched.stdout)["spark"]
-    archive = Path(spark["archive"])
-    home = archive.parent / f"spark-{version[1]}-{spark['sha256'][:12]}"
+    release = json.loads(fetched.stdout)[name]
+    archive = Path(release["archive"])
+    home = archive.parent / f"{name}-{version[1]}-{release['sha256'][:12]}"
     if not home.exists():
         with tempfile.TemporaryDirectory(dir=archive.parent) as partial:
             subprocess.run(["tar", "-xf", archive, "-C", partial], check=True, timeout=300)
@@ -71,6 +76,8 @@ def _use_our_classes() -> None:
 # Before the tests are collected: they import pyspark, and the job, which looks for its jar.
 _use_spark(_spark_home())
 _use_our_classes()
+# As spark-env.sh has it on hosts with spark_s3; the JVM reads it when it starts.
+os.environ["SPARK_DIST_CLASSPATH"] = f"{_unpacked('spark-s3')}/libs/*"
 
 
 @pytest.fixture(scope="session")
@@ -117,6 +124,17 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
     register(session)
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def s3(spark: "SparkSession", tmp_path_factory: pytest.TempPathFactory) -> Iterator["S3"]:
+    """A bucket that Spark's s3a:// leads to, empty at first, for all tests: each takes a prefix."""
+    pytest.importorskip("moto", reason="needs requirements-aws.txt: TARGET=aws tools/setup")
+    from .s3 import s3_server
+
+    with s3_server(tmp_path_factory.mktemp("s3")) as s3:
+        s3.use(spark)
+        yield s3
 
 
 @pytest.fixture

@@ -1,0 +1,279 @@
+"""Storage: the same promises of a folder and of a bucket, the bucket by a real S3A and moto."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from imdb_streaming.storage import (
+    HadoopStorage,
+    LocalStorage,
+    Storage,
+    StorageError,
+    open_storage,
+    put_part_in_place,
+)
+from imdb_streaming.storage_settings import storage_settings
+
+if TYPE_CHECKING:
+    from .s3 import S3
+
+
+@dataclass(frozen=True)
+class Place:
+    """A storage, and how another program reads a file in it."""
+
+    storage: Storage
+    read: Callable[[str], bytes]
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def place(request: pytest.FixtureRequest, spark: SparkSession, tmp_path: Path) -> Place:
+    if request.param == "folder":
+        place = Place(
+            open_storage(str(tmp_path), spark), lambda name: (tmp_path / name).read_bytes()
+        )
+    else:
+        s3: S3 = request.getfixturevalue("s3")
+        prefix = tmp_path.name.replace("[", "-").replace("]", "")
+        place = Place(
+            open_storage(f"{s3.uri}/{prefix}/", spark), lambda name: s3.get(f"{prefix}/{name}")
+        )
+    place.storage.make_folder("table")
+    return place
+
+
+@pytest.fixture
+def storage(place: Place) -> Storage:
+    return place.storage
+
+
+class TestBothPlaces:
+    """What the job may rely on, wherever the tables lie."""
+
+    def test_a_file_is_read_as_it_was_written(self, place: Place) -> None:
+        content = bytes(range(256)) * 10
+        place.storage.write_atomically("table/a", content)
+        assert place.storage.read("table/a") == content == place.read("table/a")
+        assert place.storage.exists("table/a")
+
+    def test_an_empty_file_is_a_file(self, place: Place) -> None:
+        place.storage.write_atomically("table/a", b"")
+        assert place.storage.read("table/a") == b"" == place.read("table/a")
+
+    def test_a_file_is_replaced(self, storage: Storage) -> None:
+        for content in (b"a longer one", b"new"):
+            storage.write_atomically("table/a", content)
+        assert storage.read("table/a") == b"new"
+        assert storage.names("table") == ["table/a"]
+
+    def test_readers_see_whole_files_alone(self, place: Place) -> None:
+        """Each content is one letter, as long as several buffers."""
+        size = 300_000
+        place.storage.write_atomically("table/a", b"a" * size)
+        seen: list[bytes] = []
+        done = threading.Event()
+
+        def read_until_done() -> None:
+            while not done.is_set():
+                seen.append(place.read("table/a"))
+
+        reader = threading.Thread(target=read_until_done)
+        reader.start()
+        try:
+            for letter in (b"b", b"c", b"d", b"e", b"f"):
+                place.storage.write_atomically("table/a", letter * size)
+                place.storage.write_atomically("table/.next", letter.upper() * size)
+                place.storage.put_in_place("table/.next", "table/a")
+        finally:
+            done.set()
+            reader.join(timeout=60)
+        assert not reader.is_alive()
+        assert len({content[:1] for content in seen}) > 1
+        assert [content[:1] for content in seen if len(set(content)) != 1] == []
+        assert {len(content) for content in seen} == {size}
+
+    def test_a_file_is_moved_to_a_new_name(self, storage: Storage) -> None:
+        storage.make_folder("staging")
+        storage.write_atomically("staging/part", b"rows")
+        storage.put_in_place("staging/part", "table/a.parquet")
+        assert storage.read("table/a.parquet") == b"rows"
+        assert not storage.exists("staging/part")
+
+    def test_a_file_is_moved_over_another(self, storage: Storage) -> None:
+        storage.write_atomically("table/a", b"old")
+        storage.write_atomically("table/.next", b"new")
+        storage.put_in_place("table/.next", "table/a")
+        assert storage.read("table/a") == b"new"
+        assert storage.names("table") == ["table/a"]
+
+    def test_names_are_those_that_match(self, storage: Storage) -> None:
+        for name in ("b.parquet", "a.parquet", ".a.parquet.tmp", "_run.json"):
+            storage.write_atomically(f"table/{name}", b"")
+        storage.make_folder("table/below")
+        storage.write_atomically("table/below/c.parquet", b"")
+        assert storage.names("table", "*.parquet") == ["table/a.parquet", "table/b.parquet"]
+        assert storage.names("table", "[0-9]*") == []
+        assert "table/below" in storage.names("table")
+
+    def test_names_of_the_root_have_no_folder(self, storage: Storage) -> None:
+        storage.write_atomically("_run.json", b"{}")
+        assert storage.names("") == ["_run.json", "table"]
+
+    def test_a_missing_folder_is_empty(self, storage: Storage) -> None:
+        assert storage.names("nothing") == []
+        assert not storage.exists("nothing")
+
+    @pytest.mark.parametrize("operation", ["read", "modified"])
+    def test_a_missing_file_is_an_error_of_its_own(self, storage: Storage, operation: str) -> None:
+        with pytest.raises(FileNotFoundError, match=r"table/none"):
+            getattr(storage, operation)("table/none")
+
+    def test_moving_a_missing_file_leaves_the_target(self, storage: Storage) -> None:
+        storage.write_atomically("table/a", b"old")
+        with pytest.raises(FileNotFoundError, match=r"table/none"):
+            storage.put_in_place("table/none", "table/a")
+        assert storage.read("table/a") == b"old"
+
+    def test_a_file_knows_when_it_came(self, storage: Storage) -> None:
+        storage.write_atomically("table/a", b"")
+        assert abs(storage.modified("table/a") - datetime.now(UTC)) < timedelta(minutes=5)
+
+    def test_what_is_removed_is_gone(self, storage: Storage) -> None:
+        storage.write_atomically("table/a", b"")
+        storage.make_folder("staging/below")
+        storage.write_atomically("staging/below/b", b"")
+        storage.remove("table/a")
+        storage.remove_tree("staging")
+        assert not storage.exists("table/a")
+        assert not storage.exists("staging")
+        assert storage.exists("table")
+
+    def test_removing_what_is_not_there_is_no_error(self, storage: Storage) -> None:
+        storage.remove("table/none")
+        storage.remove_tree("nothing")
+        assert storage.names("table") == []
+
+    def test_a_folder_may_be_made_again(self, storage: Storage) -> None:
+        storage.write_atomically("table/a", b"kept")
+        storage.make_folder("table")
+        assert storage.read("table/a") == b"kept"
+
+    def test_what_spark_wrote_becomes_one_file(self, spark: SparkSession, storage: Storage) -> None:
+        for rows in (10, 20):  # a batch, and the same once more
+            spark.range(rows).coalesce(1).write.parquet(storage.uri("staging/batch"))
+            put_part_in_place(storage, "staging/batch", "table/main-0000000001.parquet")
+            assert storage.names("table") == ["table/main-0000000001.parquet"]
+            assert not storage.exists("staging/batch")
+            assert spark.read.parquet(storage.uri("table")).count() == rows
+
+    def test_several_parts_are_refused(self, spark: SparkSession, storage: Storage) -> None:
+        spark.range(10).repartition(2).write.parquet(storage.uri("staging"))
+        with pytest.raises(StorageError, match=r"wrote 2 files .* where one was due"):
+            put_part_in_place(storage, "staging", "table/a.parquet")
+        assert storage.names("table") == []
+
+
+class TestBucket:
+    """What is particular to S3."""
+
+    def test_a_failed_upload_leaves_nothing(
+        self, spark: SparkSession, s3: S3, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        storage = HadoopStorage(f"{s3.uri}/failed", spark)
+        storage.write_atomically("a", b"old")
+        storage.write_atomically("next", b"x" * 100)
+        # As if the file that is read had grown meanwhile, or its end were lost.
+        monkeypatch.setattr(storage, "_size", lambda name: 101)
+        with pytest.raises(StorageError, match="100 of 101 bytes"):
+            storage.put_in_place("next", "a")
+        assert s3.get("failed/a") == b"old"
+        assert s3.get("failed/next") == b"x" * 100
+        assert s3.unfinished_uploads() == []
+
+    def test_a_missing_bucket_is_an_error(self, spark: SparkSession, s3: S3) -> None:
+        with pytest.raises(OSError, match="nowhere"):
+            open_storage("s3a://nowhere/tables", spark)
+
+    def test_a_place_that_shows_half_files_is_refused(
+        self, spark: SparkSession, tmp_path: Path
+    ) -> None:
+        with pytest.raises(StorageError, match="seen while they are written"):
+            HadoopStorage(f"file://{tmp_path}", spark)
+
+    def test_a_prefix_does_not_see_its_neighbours(self, spark: SparkSession, s3: S3) -> None:
+        one, other = (HadoopStorage(f"{s3.uri}/{name}", spark) for name in ("one", "one-more"))
+        other.write_atomically("table/a", b"")
+        assert one.names("table") == []
+        assert one.names("") == []
+
+
+@pytest.fixture
+def cloud(spark: SparkSession, s3: S3) -> SparkSession:
+    """A session with the settings for a bucket."""
+    session = spark.newSession()
+    conf = spark.sparkContext._jsc.hadoopConfiguration()
+    for key, value in storage_settings(s3.uri).items():
+        if key.startswith("spark.hadoop."):
+            conf.set(key.removeprefix("spark.hadoop."), value)
+        else:
+            session.conf.set(key, value)
+    return session
+
+
+class TestSparkOnABucket:
+    """Spark with `storage_settings`, as the job runs it."""
+
+    def test_files_are_written_by_the_magic_committer(self, cloud: SparkSession, s3: S3) -> None:
+        cloud.range(10).coalesce(1).write.parquet(f"{s3.uri}/committed/staging")
+        assert b'"committer":"magic"' in s3.get("committed/staging/_SUCCESS")
+        assert not [key for key in s3.keys("committed/") if "__magic" in key or "_temporary" in key]
+
+    def test_a_staged_file_is_put_over_the_one_of_the_same_batch(
+        self, cloud: SparkSession, s3: S3
+    ) -> None:
+        storage = open_storage(f"{s3.uri}/replayed", cloud)
+        for rows in (10, 20):
+            cloud.range(rows).coalesce(1).write.parquet(storage.uri("_staging/b"))
+            put_part_in_place(storage, "_staging/b", "silver/main-0000000000.parquet")
+        assert s3.keys("replayed/") == {"replayed/silver/main-0000000000.parquet"}
+        assert cloud.read.parquet(storage.uri("silver")).count() == 20
+        assert s3.unfinished_uploads() == []
+
+    def test_a_query_goes_on_from_its_checkpoint(
+        self, cloud: SparkSession, s3: S3, tmp_path: Path
+    ) -> None:
+        storage = open_storage(f"{s3.uri}/stream", cloud)
+
+        def write(batch: DataFrame, batch_id: int) -> None:
+            batch.coalesce(1).write.mode("overwrite").parquet(storage.uri(f"_staging/{batch_id}"))
+            put_part_in_place(storage, f"_staging/{batch_id}", f"silver/{batch_id}.parquet")
+
+        for text in ("first", "second"):  # the program, and the program started again
+            (tmp_path / f"{text}.txt").write_text(text)
+            query = (
+                cloud.readStream.format("text")
+                .load(f"file://{tmp_path}")
+                .writeStream.foreachBatch(write)
+                .option("checkpointLocation", storage.uri("_chk"))
+                .trigger(availableNow=True)
+                .start()
+            )
+            assert query.awaitTermination(300)
+        assert s3.keys("stream/silver/") == {"stream/silver/0.parquet", "stream/silver/1.parquet"}
+        rows = cloud.read.parquet(storage.uri("silver")).collect()
+        assert sorted(row["value"] for row in rows) == ["first", "second"]
+        assert {"stream/_chk/commits/0", "stream/_chk/commits/1"} <= s3.keys("stream/_chk/commits/")
+
+
+def test_local_paths_are_uris_of_files(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    assert storage.uri("table/a") == f"file://{tmp_path}/table/a"
+    assert storage.uri() == f"file://{tmp_path}"

@@ -164,6 +164,7 @@ def _reprocess(config: Config, master: str, stopping: threading.Event) -> None:
         spark_ui_port=None,
         spark_driver_port=None,
         spark_block_manager_port=None,
+        metrics_port=0,
         status_file=config.output_path / "_runs" / config.run_id / "_status.json",
     )
     beside.tables_path.mkdir(parents=True, exist_ok=True)

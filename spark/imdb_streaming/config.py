@@ -30,6 +30,8 @@ class Config:
     broker_wait_seconds: int
     executor_wait_seconds: int
     status_file: Path
+    metrics_port: int
+    metrics_address: str
     shuffle_partitions: int
     spark_master: str
     spark_home: Path
@@ -109,6 +111,8 @@ def load_config(environ: Mapping[str, str] | None = None) -> Config:
         broker_wait_seconds=reader.get("BROKER_WAIT_SECONDS", _at_least(0), "120"),
         executor_wait_seconds=reader.get("EXECUTOR_WAIT_SECONDS", _at_least(1), "60"),
         status_file=reader.get("STATUS_FILE", _absolute_path, "/run/imdb-streaming/status.json"),
+        metrics_port=reader.get("METRICS_PORT", _port_or_none, "0"),
+        metrics_address=reader.get("METRICS_ADDRESS", str, "127.0.0.1"),
         shuffle_partitions=reader.get("SHUFFLE_PARTITIONS", _at_least(1), "4"),
         spark_master=reader.get("SPARK_MASTER", _master),
         spark_home=spark_home,
@@ -197,6 +201,10 @@ def _port(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
         raise ValueError("not a port. Give a number from 1 to 65535, or leave it empty.")
     return int(text)
+
+
+def _port_or_none(text: str) -> int:
+    return 0 if text == "0" else _port(text)
 
 
 def _absolute_path(text: str) -> Path:

@@ -57,8 +57,8 @@ def check_contract(config: Config, topic: TopicState, *, note: bool = True) -> N
     except (OSError, ValueError, TypeError) as error:
         raise StartRefusedError(
             f"{path} cannot be read ({error}): the checkpoint is damaged, or of an older version "
-            "of the job. Restore the file from a backup, or begin anew from the topic's first message, "
-            "keeping what is there aside: imdb-streaming reset"
+            "of the job. Restore the file from a backup, or begin anew from the topic's first "
+            "message, keeping what is there aside: imdb-streaming reset"
         ) from error
     anew = "make the table anew beside this one: imdb-streaming reprocess NEW_RUN_ID"
     scores = (noted.global_mean_rating, noted.min_votes_prior)
@@ -88,9 +88,9 @@ def check_contract(config: Config, topic: TopicState, *, note: bool = True) -> N
 
 
 def check_offsets(config: Config, topic: TopicState) -> bool:
-    """Refuse to go on where the topic has not all that comes next; say whether a loss is accepted.
+    """Refuse to go on where the topic has not all that comes next.
 
-    Returns True if messages were lost and `imdb-streaming accept-loss` has said to go on.
+    Returns True if messages are lost and `imdb-streaming accept-loss` has said to go on.
     """
     planned = planned_offsets(config.checkpoint_folder)
     if planned is None:
@@ -111,7 +111,7 @@ def check_offsets(config: Config, topic: TopicState) -> bool:
     lost = lost_messages(config, topic)
     if not lost:
         return False
-    accepted = _accepted(config)
+    accepted = _loss(config)["accepted"]
     shown = ", ".join(f"{first} to {last} of partition {p}" for p, (first, last) in lost.items())
     if all(accepted.get(partition, -1) >= last for partition, (_, last) in lost.items()):
         log.error("Going on without the messages %s, as accept-loss said.", shown)
@@ -136,14 +136,28 @@ def lost_messages(config: Config, topic: TopicState) -> dict[int, tuple[int, int
 def accept_loss(config: Config, topic: TopicState) -> dict[int, tuple[int, int]]:
     """Note that the job may go on without the messages that are lost now, and return them."""
     lost = lost_messages(config, topic)
-    accepted = _accepted(config) | {partition: last for partition, (_, last) in lost.items()}
-    write_atomically(config.checkpoint_folder / LOSS_FILE, (json.dumps(accepted) + "\n").encode())
+    noted = _loss(config)
+    for partition, (first, last) in lost.items():
+        # Said before, and lost more since: what was counted is not counted again.
+        begin = max(first, noted["accepted"].get(partition, -1) + 1)
+        noted["messages"] += max(0, last + 1 - begin)
+        noted["accepted"][partition] = last
+    write_atomically(config.checkpoint_folder / LOSS_FILE, (json.dumps(noted) + "\n").encode())
     return lost
 
 
-def _accepted(config: Config) -> Offsets:
+def accepted_loss(config: Config) -> int:
+    """How many messages the run went on without."""
+    return int(_loss(config)["messages"])
+
+
+def _loss(config: Config) -> dict[str, Any]:
+    """By partition, the last offset that may be missing; and how many messages that were."""
     path = config.checkpoint_folder / LOSS_FILE
-    return _by_partition(json.loads(path.read_bytes())) if path.exists() else {}
+    noted: dict[str, Any] = {"accepted": {}, "messages": 0}
+    if path.exists():
+        noted = json.loads(path.read_bytes())
+    return noted | {"accepted": _by_partition(noted["accepted"])}
 
 
 def planned_offsets(checkpoint: Path) -> Offsets | None:

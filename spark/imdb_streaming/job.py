@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import pyspark
 from py4j.protocol import Py4JNetworkError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
@@ -18,13 +17,12 @@ from pyspark.sql.streaming.query import StreamingQuery
 from imdb_streaming import contract, guards, jvm, runs
 from imdb_streaming.config import Config
 from imdb_streaming.executors import ExecutorsLostError, ExecutorWatch
+from imdb_streaming.metrics import MetricsServer
 from imdb_streaming.notify import notify
 from imdb_streaming.sinks import MOVIES, BatchResult, MovieSink, count_rows
 from imdb_streaming.status import IndexStatus, QueryStatus, Status, batch_line, last_commit
+from imdb_streaming.storage_settings import storage_settings
 from imdb_streaming.transformations import parse_events
-
-#: It has a class elsewhere.
-IS_SPARK_4_0 = pyspark.__version__.startswith("4.0.")
 
 #: Stopping may take so long; then the batch is abandoned, which is always safe.
 STOP_SECONDS = 25
@@ -83,6 +81,7 @@ def run(config: Config, stopping: threading.Event) -> None:
             end_in(STOP_SECONDS, 1)
         if load:
             _stop(MOVIES, load.query.stop)
+            load.metrics.close()
         _stop("Spark", spark.stop)
     log.info("Stopped.")
 
@@ -120,12 +119,6 @@ def spark_settings(config: Config) -> dict[str, str]:
         # One rename less a file, and no file that says a job is done: a batch's own rename does.
         "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",
         "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
-        # Hadoop's own local file system starts chmod or readlink for each file that it makes or
-        # renames, some sixty programs a batch. This one asks the kernel.
-        "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem",
-        # The default manager goes by another class of Hadoop's, which does the same. Its rename is
-        # one rename(2) here, and guards.exclusive sees to it that there is one writer.
-        "spark.sql.streaming.checkpointFileManagerClass": _checkpoint_file_manager(),
         "spark.sql.streaming.stopTimeout": f"{STOP_SECONDS}s",
         # The newer of Spark's two Kafka readers dies with a NullPointerException after a batch
         # that is run again at start (SPARK-55271, in 4.1.1): every crash would cost a second one.
@@ -145,20 +138,13 @@ def spark_settings(config: Config) -> dict[str, str]:
         "spark.driver.blockManager.port": config.spark_block_manager_port,
         "spark.ui.port": config.spark_ui_port,
     }
+    settings |= storage_settings(str(config.output_path))
     return settings | {key: str(value) for key, value in optional.items() if value is not None}
 
 
 def _executors(spark: SparkSession) -> int:
     """How many executors the job has now; the driver is counted among them by Spark."""
     return int(spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size()) - 1
-
-
-def _checkpoint_file_manager() -> str:
-    """The class that writes checkpoints through spark.hadoop.fs.file.impl."""
-    package = "org.apache.spark.sql.execution.streaming"
-    if not IS_SPARK_4_0:
-        package += ".checkpointing"
-    return f"{package}.FileSystemBasedCheckpointFileManager"
 
 
 def read_messages(spark: SparkSession, config: Config, *, fail_on_data_loss: bool) -> DataFrame:
@@ -190,6 +176,7 @@ class Load:
     query: StreamingQuery
     sink: MovieSink
     status: Status
+    metrics: MetricsServer
 
     @classmethod
     def start(
@@ -226,10 +213,13 @@ class Load:
             sink.table_rows,
             sink.totals.dead_letters,
             sink.totals.duplicates,
+            contract.accepted_loss(config),
             QueryStatus.of_checkpoint(config.checkpoint_folder),
             IndexStatus(state.ids, state.movies, state.bytes),
         )
         status.write(config.status_file)
+        metrics = MetricsServer(config.metrics_address, config.metrics_port)
+        metrics.publish(status.content())
         query = (
             events.writeStream.queryName(MOVIES)
             .option("checkpointLocation", f"file://{config.checkpoint_folder}")
@@ -247,7 +237,7 @@ class Load:
             state.ids,
             state.movies,
         )
-        return cls(config, query, sink, status)
+        return cls(config, query, sink, status, metrics)
 
     def watch(self, stopping: threading.Event, executors: ExecutorWatch) -> None:
         """Look at the query once a second, until `stopping`.
@@ -271,6 +261,7 @@ class Load:
             if latest != seen or time.monotonic() - written_at >= STATUS_SECONDS:
                 seen = latest
                 self.status.write(self.config.status_file)
+                self.metrics.publish(self.status.content())
                 notify(STATUS=self.status.line())
                 written_at = time.monotonic()
                 if self.config.is_beside and self._has_caught_up():
@@ -309,6 +300,7 @@ class Load:
                 self.status.query.idle(progress)
             else:
                 self.status.query.finished(progress, result)
+                self.metrics.publish(self.status.content())
                 log.info("%s", batch_line(progress, result))
         sink = self.sink
         self.status.silver_rows = sink.table_rows

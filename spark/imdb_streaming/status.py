@@ -77,13 +77,15 @@ class Status:
     """The content of STATUS_FILE.
 
     silver_rows counts the rows in the table's files; dead_letters the messages that were no movies,
-    and duplicates the events that were sent again, since the run began.
+    duplicates the events that were sent again, and lost_messages those that the topic had lost
+    before they were read, since the run began.
     """
 
     run_id: str
     silver_rows: int
     dead_letters: int
     duplicates: int
+    lost_messages: int
     query: QueryStatus
     index: IndexStatus
     started_at: str = field(default_factory=lambda: _now(), init=False)

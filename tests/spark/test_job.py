@@ -83,6 +83,7 @@ def run_job(spark: SparkSession, prepared: Config, topic: Path) -> Callable[[], 
             assert load.query.awaitTermination(240)
         finally:
             load.query.stop()
+            load.metrics.close()
         return load
 
     return run_job
@@ -187,6 +188,7 @@ def test_status_and_log_tell_each_batch(
         "silver_rows",
         "dead_letters",
         "duplicates",
+        "lost_messages",
         "index",
         "started_at",
         "updated_at",

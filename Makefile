@@ -132,6 +132,15 @@ test-all: ## The slow half too: every fault, both Debians, arm64
 	@TARGET=aws tools/setup
 	@tools/test --all
 
+##@ Measuring
+
+# What it is given beside: BENCH="--records 100000 --prefill 0 --repeats 1" for a trial.
+BENCH ?= --prefill 10000000
+.PHONY: bench-streaming
+bench-streaming: ## The streaming job beside a bare one and the original's shape (half an hour)
+	@tools/setup
+	@$(python) -m tests.bench.bench_streaming $(BENCH)
+
 ##@ Upkeep
 
 .PHONY: lock
@@ -143,6 +152,6 @@ lock: ## Refresh artifacts/artifacts.lock after a change of versions
 help: ## Print this
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nTARGET=local|libvirt|aws TOPOLOGY=single NAME=pipeline ARCH=x86_64|arm64\n'
 	@printf 'DATASET=sample|imdb or BASICS=path-or-URL RATINGS=path-or-URL; MSGS_PER_SEC PRODUCER_LIMIT RUN_ID\n'

@@ -6,7 +6,7 @@ import hashlib
 import re
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.lib
@@ -101,12 +101,12 @@ class Reader:
 class Numbers:
     """Hands out the numbers of movies that nobody has sent yet."""
 
-    next: int = field(default=1_000_000_000)
+    next: int = 1_000_000_000
 
-    def take(self) -> int:
-        """Return another one."""
-        self.next += 1
-        return self.next
+    def take(self, count: int = 1) -> int:
+        """Return the first of so many more."""
+        self.next += count
+        return self.next - count
 
 
 def send(bootstrap: str, topic: str, rate: float, seconds: float, numbers: Numbers) -> int:

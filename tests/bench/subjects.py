@@ -137,9 +137,11 @@ def environment_of_spark() -> dict[str, str]:
     """Return what lets Python and Spark's scripts find the project's Spark, on loopback."""
     home = home_of("spark")
     py4j = next(home.glob("python/lib/py4j-*-src.zip"))
+    # As hosts get it, made from this checkout.
+    program = home_of("imdb-streaming") / "lib"
     return {
         "SPARK_HOME": str(home),
-        "PYTHONPATH": f"{ROOT / 'spark'}:{home / 'python'}:{py4j}:{ROOT}",
+        "PYTHONPATH": f"{program}:{home / 'python'}:{py4j}:{ROOT}",
         "PYTHONDONTWRITEBYTECODE": "1",
         "SPARK_LOCAL_IP": "127.0.0.1",
     }

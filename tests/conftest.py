@@ -21,6 +21,14 @@ MARKERS = [
 ]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run of pipeline/test_chaos.py be repeated, and be smaller."""
+    group = parser.getgroup("chaos", "pipeline/test_chaos.py")
+    group.addoption("--chaos-seed", type=int, help="what its kills and messages are drawn from")
+    group.addoption("--chaos-kills", type=int, default=35, help="how many kills (35)")
+    group.addoption("--chaos-records", type=int, default=100_000, help="how many messages (100000)")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers; let tests and the tools that they run find the same pipeline."""
     for marker in MARKERS:

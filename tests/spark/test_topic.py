@@ -1,0 +1,316 @@
+"""Starts over a real topic: what is refused, and the commands that resolve it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaProducer, TopicPartition
+from kafka.admin import KafkaAdminClient
+from kafka.errors import TopicAlreadyExistsError
+from pyspark.sql import SparkSession
+
+from imdb_streaming import cli, contract, files, guards, jvm, runs
+from imdb_streaming.compact import compact
+from imdb_streaming.config import Config, load_config
+from imdb_streaming.guards import StartRefusedError
+from imdb_streaming.job import Load, read_messages
+from imdb_streaming.transformations import parse_events
+
+from ..bench.brokers import Broker
+from ..waiting import wait_for
+
+pytestmark = pytest.mark.usefixtures("executors_without_python")
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    with Broker(tmp_path_factory.mktemp("broker"), heap="384m") as broker:
+        yield broker
+
+
+@pytest.fixture
+def here(environ: dict[str, str], broker: Broker, tmp_path: Path) -> dict[str, str]:
+    """The environment of a job on a topic of its own."""
+    topic = f"movies-{tmp_path.name.replace('[', '.').replace(']', '')}"[:200]
+    broker.create_topic(topic)
+    return environ | {"KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap, "KAFKA_TOPIC": topic}
+
+
+def send(config: Config, *movies: dict[str, Any], partition: int = 0) -> None:
+    producer = KafkaProducer(bootstrap_servers=config.bootstrap_servers, acks="all")
+    try:
+        for movie in movies:
+            value = json.dumps(movie, sort_keys=True).encode()
+            producer.send(config.topic, value=value, partition=partition).get(timeout=30)
+    finally:
+        producer.close(timeout=10)
+
+
+def run(spark: SparkSession, config: Config) -> Load:
+    """Start as the service does, read all there is, and end."""
+    guards.prepare_folders(config)
+    runs.switch_if_ready(config)
+    guards.check_belongs_together(config)
+    topic = jvm.read_topic(spark, config.bootstrap_servers, config.topic)
+    contract.check_contract(config, topic)
+    is_loss_accepted = contract.check_offsets(config, topic)
+    messages = read_messages(spark, config, fail_on_data_loss=not is_loss_accepted)
+    load = Load.start(config, spark, parse_events(messages), trigger={"availableNow": True})
+    try:
+        assert load.query.awaitTermination(240)
+    finally:
+        load.query.stop()
+        load.metrics.close()
+    return load
+
+
+def refusal(spark: SparkSession, config: Config) -> str:
+    with pytest.raises(StartRefusedError) as caught:
+        run(spark, config)
+    return str(caught.value)
+
+
+def rows(spark: SparkSession, config: Config) -> list[tuple[str, float]]:
+    table = spark.read.parquet(str(config.silver_folder)).orderBy("tconst", "numVotes")
+    return [(row["tconst"], row["weighted_score"]) for row in table.collect()]
+
+
+@pytest.fixture
+def begun(spark: SparkSession, here: dict[str, str], movie: dict[str, Any]) -> Config:
+    """A run that has read two movies of partition 0 and one of partition 1."""
+    config = load_config(here)
+    send(config, movie, movie | {"tconst": "tt2"})
+    send(config, movie | {"tconst": "tt3"}, partition=1)
+    run(spark, config)
+    return config
+
+
+def test_restart_goes_on(spark: SparkSession, begun: Config, movie: dict[str, Any]) -> None:
+    send(begun, movie, movie | {"tconst": "tt4"})
+    load = run(spark, begun)
+    assert [tconst for tconst, _ in rows(spark, begun)] == ["tt0111161", "tt2", "tt3", "tt4"]
+    assert load.sink.totals.duplicates == 1
+
+
+def test_changed_shuffle_partitions_change_nothing(
+    spark: SparkSession, begun: Config, movie: dict[str, Any]
+) -> None:
+    before = spark.conf.get("spark.sql.shuffle.partitions")
+    spark.conf.set("spark.sql.shuffle.partitions", "7")
+    try:
+        send(begun, movie, movie | {"tconst": "tt4"})
+        run(spark, begun)
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", str(before))
+    assert len(rows(spark, begun)) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("MIN_VOTES_PRIOR", "100", "scores of both would stand in one table"),
+        ("GLOBAL_MEAN_RATING", "5", "scores of both would stand in one table"),
+    ],
+)
+def test_other_parameters_of_the_score_are_refused(
+    spark: SparkSession, begun: Config, here: dict[str, str], name: str, value: str, reason: str
+) -> None:
+    text = refusal(spark, load_config(here | {name: value}))
+    assert reason in text
+    assert "imdb-streaming reprocess NEW_RUN_ID" in text
+
+
+def test_other_topic_is_refused(
+    spark: SparkSession, begun: Config, broker: Broker, here: dict[str, str]
+) -> None:
+    broker.create_topic(f"{begun.topic}-2")
+    text = refusal(spark, load_config(here | {"KAFKA_TOPIC": f"{begun.topic}-2"}))
+    assert f"The checkpoint is of the topic {begun.topic}" in text
+
+
+def test_other_columns_are_refused(
+    spark: SparkSession, begun: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = begun.checkpoint_folder / contract.CONTRACT_FILE
+    noted.write_text(noted.read_text().replace("numVotes:int", "numVotes:bigint"))
+    assert "The table has the columns" in refusal(spark, begun)
+
+
+def test_topic_that_was_made_again_is_refused_and_reset_resolves_it(
+    spark: SparkSession, begun: Config, broker: Broker, movie: dict[str, Any]
+) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=begun.bootstrap_servers)
+    admin.delete_topics([begun.topic])
+    admin.close()
+    wait_for("the topic is made again", lambda: made_again(broker, begun.topic), bool, 60)
+    send(begun, *(movie | {"tconst": f"tt1{number}"} for number in range(9)))
+    text = refusal(spark, begun)
+    assert "it was deleted and made again" in text
+    assert "imdb-streaming reset" in text
+
+    runs.set_aside(begun)
+    run(spark, begun)
+    assert len(rows(spark, begun)) == 9
+
+
+def made_again(broker: Broker, topic: str) -> bool:
+    """Make the topic, once its deletion is through."""
+    try:
+        broker.create_topic(topic)
+    except TopicAlreadyExistsError:
+        return False
+    return True
+
+
+def test_topic_that_has_shrunk_is_refused(spark: SparkSession, begun: Config) -> None:
+    # As after a broker that came back with an older disk.
+    (offsets,) = begun.checkpoint_folder.glob("offsets/0")
+    *head, last = offsets.read_text().splitlines()
+    further = json.loads(last)
+    further[begun.topic]["1"] += 5
+    offsets.write_text("\n".join([*head, json.dumps(further)]))
+    guards.drop_checksums(begun)
+    text = refusal(spark, begun)
+    assert "up to offset 6 of partition 1, which ends at 1: the topic has shrunk" in text
+
+
+def test_lost_messages_are_refused_until_the_loss_is_accepted(
+    spark: SparkSession, begun: Config, movie: dict[str, Any]
+) -> None:
+    send(begun, *(movie | {"tconst": f"tt9{number}"} for number in range(5)))
+    admin = KafkaAdminClient(bootstrap_servers=begun.bootstrap_servers)
+    admin.delete_records({TopicPartition(begun.topic, 0): 5})
+    admin.close()
+    text = refusal(spark, begun)
+    assert "has lost messages that were not read yet: offsets 2 to 4 of partition 0" in text
+    assert "imdb-streaming accept-loss" in text
+
+    topic = jvm.read_topic(spark, begun.bootstrap_servers, begun.topic)
+    assert contract.accept_loss(begun, topic) == {0: (2, 4)}
+    assert contract.accept_loss(begun, topic) == {0: (2, 4)}
+    load = run(spark, begun)
+    assert [tconst for tconst, _ in rows(spark, begun)][-2:] == ["tt93", "tt94"]
+    assert load.status.lost_messages == 3
+
+
+def test_damaged_checkpoint_is_refused(spark: SparkSession, begun: Config) -> None:
+    (begun.checkpoint_folder / "offsets" / "0").write_text("v1\n{}\nnonsense")
+    text = refusal(spark, begun)
+    assert "cannot be read as offsets" in text
+
+
+def test_lost_state_is_refused_with_the_name_of_the_file(
+    spark: SparkSession, begun: Config
+) -> None:
+    for path in begun.state_folder.glob("*-0000000000"):
+        path.unlink()
+    (begun.state_folder / "delta-0000000001").touch()
+    text = refusal(spark, begun)
+    assert "delta-0000000000 is missing" in text
+
+
+def test_unknown_topic_is_told(spark: SparkSession, broker: Broker) -> None:
+    with pytest.raises(jvm.TopicUnknownError, match=r"say nothing of the topic none: .*Unknown"):
+        jvm.read_topic(spark, broker.bootstrap, "none", seconds=10)
+
+
+def test_compaction_keeps_each_row_once_and_the_run_goes_on(
+    spark: SparkSession, begun: Config, movie: dict[str, Any]
+) -> None:
+    for number in range(3):
+        send(begun, movie | {"tconst": f"tt5{number}"})
+        run(spark, begun)
+    before = rows(spark, begun)
+    reader = begun.silver_folder / "main-0000000001.parquet"
+    compact(spark, begun)
+    assert [path.name for path in begun.silver_folder.glob("*.parquet")] == [
+        "main-0000000000_0000000003.parquet"
+    ]
+    assert rows(spark, begun) == before
+    assert not reader.exists()
+    send(begun, movie, movie | {"tconst": "tt6"})
+    run(spark, begun)
+    assert [tconst for tconst, _ in rows(spark, begun)] == [
+        *(tconst for tconst, _ in before),
+        "tt6",
+    ]
+
+
+def test_compaction_leaves_batches_alone_that_may_run_again(
+    spark: SparkSession, begun: Config, movie: dict[str, Any]
+) -> None:
+    send(begun, movie | {"tconst": "tt5"})
+    run(spark, begun)
+    (begun.checkpoint_folder / "commits" / "1").unlink()
+    compact(spark, begun)
+    assert len(list(begun.silver_folder.glob("*.parquet"))) == 2
+
+
+def test_reprocessed_run_takes_the_tables_place_and_gives_it_back(
+    spark: SparkSession, begun: Config, here: dict[str, str], movie: dict[str, Any]
+) -> None:
+    old_scores = rows(spark, begun)
+    second = load_config(here | {"RUN_ID": "second", "MIN_VOTES_PRIOR": "0"})
+    assert "imdb-streaming reprocess second" in refusal(spark, second)
+
+    beside = replace(second, is_beside=True)
+    beside.tables_path.mkdir(parents=True)
+    run(spark, beside)
+    assert rows(spark, begun) == old_scores
+    assert "imdb-streaming reprocess second" in refusal(spark, second)
+    runs.mark_ready(beside)
+    send(begun, movie | {"tconst": "tt4"})
+    run(spark, second)
+    assert [score for _, score in rows(spark, second)] == [movie["averageRating"]] * 4
+    csv = (second.genre_counts_csv_folder / "genre_counts.csv").read_text()
+    assert csv == "genre,movie_count\nCrime,4\nDrama,4\n"
+
+    run(spark, begun)
+    assert rows(spark, begun)[:2] == old_scores[:2]
+    assert len(rows(spark, begun)) == 4
+    run(spark, second)
+    assert len(rows(spark, second)) == 4
+
+
+@pytest.mark.parametrize("exchanged", range(4))
+def test_switch_that_was_cut_off_goes_on(
+    spark: SparkSession,
+    begun: Config,
+    here: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    exchanged: int,
+) -> None:
+    second = load_config(here | {"RUN_ID": "second"})
+    beside = replace(second, is_beside=True)
+    beside.tables_path.mkdir(parents=True)
+    run(spark, beside)
+    runs.mark_ready(beside)
+    left = exchanged
+    exchange = files.exchange
+
+    def exchange_or_crash(one: Path, other: Path) -> None:
+        nonlocal left
+        if not left:
+            raise KeyboardInterrupt
+        left -= 1
+        exchange(one, other)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "exchange", exchange_or_crash)
+        with pytest.raises(KeyboardInterrupt):
+            runs.switch_if_ready(second)
+    run(spark, second)
+    assert len(rows(spark, second)) == 3
+    assert [path.name for path in (begun.output_path / "_runs").iterdir()] == ["main"]
+    run(spark, begun)
+    assert len(rows(spark, begun)) == 3
+
+
+def test_new_run_needs_another_id(
+    begun: Config, here: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert cli.main(["reprocess", "main"], here) == cli.REFUSED
+    assert "Give the new run another id" in caplog.text

@@ -18,6 +18,11 @@ _PURE = (
     "--abi=none",
     "--python-version=3.11",
 )
+# The Pythons of Debian 12 and 13, the machines that the roles are made for, and the C libraries
+# that both Debians have.
+_PYTHONS = ("3.11", "3.13")
+_MACHINES = ("x86_64", "aarch64")
+_MANYLINUX = ("manylinux2014", "manylinux_2_17", "manylinux_2_28")
 _WHEEL = re.compile(r"([^-]+)-([^-]+)-(?:py2\.)?py3-none-any\.whl")
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+==[^\s;]+)", re.MULTILINE)
 
@@ -164,6 +169,61 @@ class OwnRelease:
             )
 
 
+@dataclass(frozen=True)
+class WheelsRelease:
+    """Wheels of compiled code, for each kind of host: lib/<Python>-<machine>/.
+
+    The release's version is that of its first package; those of all are in requirements.txt.
+    """
+
+    name: str
+    packages: tuple[str, ...]
+    is_own = False
+    is_locked = True
+
+    def fetch(self, version: str, folder: Path, expected: dict[str, str], offline: bool) -> None:
+        pins = dict(
+            pin.split("==")
+            for pin in _PINNED.findall((REPOSITORY / "requirements.txt").read_text())
+        )
+        pins[self.packages[0]] = version
+        for python in _PYTHONS:
+            for machine in _MACHINES:
+                kind = f"cp{python.replace('.', '')}-{machine}"
+                sources.fetch_packages(
+                    self._wanted(pins, kind, expected),
+                    folder / kind,
+                    offline=offline,
+                    options=(
+                        "--only-binary=:all:",
+                        "--no-deps",
+                        "--implementation=cp",
+                        f"--python-version={python}",
+                        *(f"--platform={tag}_{machine}" for tag in _MANYLINUX),
+                    ),
+                )
+
+    def _wanted(
+        self, pins: dict[str, str], kind: str, expected: dict[str, str]
+    ) -> dict[str, str | None]:
+        wanted: dict[str, str | None] = {}
+        for package in self.packages:
+            start = f"{kind}/{package.replace('-', '_')}-"
+            sha256 = next((it for path, it in expected.items() if path.startswith(start)), None)
+            if expected and sha256 is None:
+                raise ArtifactError(
+                    f"The lock lists no wheel of {package} for {kind}. Refresh it: "
+                    f"artifacts/artifacts.py lock {self.name}={pins[self.packages[0]]}"
+                )
+            wanted[f"{package}=={pins[package]}"] = sha256
+        return wanted
+
+    def lay_out(self, version: str, files: Path, folder: Path) -> None:
+        del version
+        for wheel in sorted(files.glob("*/*.whl")):
+            archives.unpack_wheel(wheel, folder / "lib" / wheel.parent.name)
+
+
 def _pin(wheel: str) -> str:
     match = _WHEEL.fullmatch(wheel)
     if not match:
@@ -186,6 +246,7 @@ RELEASES: dict[str, Release] = {
             REPOSITORY / "producer/imdb_producer",
             REPOSITORY / "artifacts/imdb-producer.txt",
         ),
+        WheelsRelease("imdb-producer-fast", ("confluent-kafka", "isal")),
         OwnRelease(
             "imdb-streaming",
             REPOSITORY / "spark/imdb_streaming",
@@ -196,16 +257,17 @@ RELEASES: dict[str, Release] = {
 }
 
 #: Fetched only where asked for by name; locked with the others.
-OPTIONAL = frozenset({"spark-s3"})
+OPTIONAL = frozenset({"imdb-producer-fast", "spark-s3"})
 
-# Where the version of each stands: role, which is also the variable's prefix.
-_ROLES = {
-    "zookeeper": "zookeeper",
-    "kafka": "kafka",
-    "spark": "spark",
-    "spark-s3": "spark",
-    "imdb-producer": "producer",
-    "imdb-streaming": "streaming",
+# Where the version of each stands: the role, and the variable of it.
+_VERSIONS = {
+    "zookeeper": ("zookeeper", "zookeeper_version"),
+    "kafka": ("kafka", "kafka_version"),
+    "spark": ("spark", "spark_version"),
+    "spark-s3": ("spark", "spark_version"),
+    "imdb-producer": ("producer", "producer_version"),
+    "imdb-producer-fast": ("producer", "producer_fast_version"),
+    "imdb-streaming": ("streaming", "streaming_version"),
 }
 
 
@@ -214,16 +276,16 @@ def default_versions() -> dict[str, str]:
 
     Raises ArtifactError if one is not written there as `<role>_version: "1.2.3"`.
     """
-    return {name: _default_version(role) for name, role in _ROLES.items()}
+    return {name: _default_version(role, variable) for name, (role, variable) in _VERSIONS.items()}
 
 
-def _default_version(role: str) -> str:
+def _default_version(role: str, variable: str) -> str:
     defaults = REPOSITORY / f"roles/{role}/defaults/main.yml"
     text = defaults.read_text(encoding="utf-8") if defaults.exists() else ""
-    match = re.search(rf'^{role}_version: *["\']?([\w.-]+)["\']? *$', text, re.MULTILINE)
+    match = re.search(rf'^{variable}: *["\']?([\w.-]+)["\']? *$', text, re.MULTILINE)
     if not match:
         raise ArtifactError(
-            f'{defaults} must hold a line `{role}_version: "1.2.3"`. Write it there, or name what '
+            f'{defaults} must hold a line `{variable}: "1.2.3"`. Write it there, or name what '
             "to fetch: artifacts/artifacts.py fetch NAME=VERSION"
         )
     return match[1]

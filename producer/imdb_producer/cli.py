@@ -5,28 +5,32 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import sys
+import time
 from collections.abc import Mapping, Sequence
 
-from imdb_producer import __version__
-from imdb_producer.config import Config
+from imdb_producer import __version__, checks
+from imdb_producer.check import check
+from imdb_producer.config import LOG_FORMATS, Config
 from imdb_producer.errors import ProducerError
+from imdb_producer.logs import set_up
+from imdb_producer.options import CHECK, OPTIONS, PREPARE, RUN
+from imdb_producer.preparing import STANDARD_OUTPUT, prepare
 from imdb_producer.service import run
-from imdb_producer.stop import Stop
+from imdb_producer.stop import Stop, StopRequested
+
+log = logging.getLogger("imdb_producer")
 
 _EPILOG = """\
-settings, from the environment:
-  KAFKA_BOOTSTRAP_SERVERS  host:port of the brokers, separated by commas (required)
-  KAFKA_TOPIC              topic to send to (imdb-movies)
-  MSGS_PER_SEC             messages a second; 0 is as fast as possible (10)
-  PRODUCER_LIMIT           send at most so many records; empty for all
-  BASICS_URL, RATINGS_URL  IMDb's two dumps, https:// or file://, gzip or plain TSV
-  MIN_VOTES                least number of votes of a movie (1000)
-  CACHE_DIR                folder for the downloads (/var/lib/imdb-producer)
-  STATUS_FILE              file to report progress in; empty for none
+Every option is a setting of the environment too, under the name in brackets; the option wins.
 
-exit codes: 0 all sent, or stopped by SIGTERM; 1 failed; 2 a setting is wrong
+exit codes: 0 done, or stopped by SIGTERM; 1 failed; 2 a setting, an option or what an earlier run
+has kept is wrong; 3 another producer is at work in the same folder
 """
+_COMMANDS = {
+    RUN: "send what the topic does not have, and end when all is acknowledged",
+    PREPARE: "download, join and filter; write the records as lines of JSON",
+    CHECK: "look whether broker, topic, sources and folder can be used; send nothing",
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,21 +42,66 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command, text in _COMMANDS.items():
+        sub = commands.add_parser(
+            command,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=_EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if command == PREPARE:
+            sub.add_argument(
+                "output",
+                nargs="?",
+                default=STANDARD_OUTPUT,
+                metavar="FILE",
+                help="file to write, or - for standard output (-)",
+            )
+        for option in OPTIONS:
+            if command in option.commands:
+                optional = {"nargs": "?", "const": option.constant} if option.constant else {}
+                sub.add_argument(
+                    option.option,
+                    dest=option.name,
+                    metavar=option.shape,
+                    help=f"{option.help} [{option.name}]",
+                    **optional,  # type: ignore[arg-type]
+                )
     return parser
 
 
 def main(
     arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ
 ) -> int:
-    """Run the service; give the exit code."""
-    build_parser().parse_args(arguments)
-    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
-    logging.getLogger("imdb_producer").setLevel(logging.INFO)
+    """Do what a command line asks for; give the exit code."""
+    given = build_parser().parse_args(arguments)
+    options = {
+        option.name: (option.option, value)
+        for option in OPTIONS
+        if (value := getattr(given, option.name, None)) is not None
+    }
+    settings = {**environment, **{name: value for name, (_, value) in options.items()}}
+    names = {name: option for name, (option, _) in options.items()}
+    if settings.get("RESEND") == "now" and "RESEND" in options:
+        settings["RESEND"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     stop = Stop()
-    stop.install()
+    set_up("text")
     try:
-        run(Config.from_environment(environment), stop)
+        log_format = settings.get("LOG_FORMAT", "").strip() or "text"
+        set_up(checks.choice(names.get("LOG_FORMAT", "LOG_FORMAT"), log_format, LOG_FORMATS))
+        config = Config.from_environment(settings, names, sends=given.command != PREPARE)
+        stop.install()
+        if given.command == CHECK:
+            return 0 if check(config) else 1
+        if given.command == PREPARE:
+            prepare(config, stop, given.output)
+        else:
+            run(config, stop)
+    except StopRequested:
+        log.info("Stopped: nothing was written")
     except ProducerError as error:
-        print(f"imdb-producer: {error}", file=sys.stderr)
+        log.error("imdb-producer: %s", error)
         return error.exit_code
     return 0

@@ -1,57 +1,57 @@
-"""The Kafka client, behind the three calls that sending needs."""
+"""The Kafka client, behind the few calls that sending needs."""
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-from kafka import KafkaAdminClient, KafkaProducer
-from kafka.errors import KafkaError, KafkaTimeoutError
+from imdb_producer.errors import ConfigError, TopicError
+from imdb_producer.records import Message
 
-from imdb_producer.errors import DeliveryError, TopicError
-from imdb_producer.records import Message, event_id
-
-log = logging.getLogger(__name__)
-
-#: Seconds to wait for the broker and the topic's metadata.
-TOPIC_TIMEOUT = 90.0
-_POLL = 1.0
-
-#: kafka-python 3 keeps no cap on its buffer: send.py holds it to 128 MB.
-SETTINGS: dict[str, object] = {
-    "client_id": "imdb-producer",
-    "acks": "all",
-    "enable_idempotence": True,
-    "compression_type": "gzip",
-    "linger_ms": 100,
-    "batch_size": 32 * 1024,
-    "max_block_ms": 120_000,
-    "request_timeout_ms": 30_000,
-    # How long a record may wait for a broker that is away.
-    "delivery_timeout_ms": 120_000,
-    # The default of 30 s would leave a broker that is back unnoticed for that long.
-    "reconnect_backoff_max_ms": 2_000,
-    # The topic is made by its role, with its settings; a typing error must not make one.
-    "allow_auto_create_topics": False,
-}
+CLIENT_ID = "imdb-producer"
+COMPRESSION = "gzip"
+LINGER_MS = 100
+BATCH_BYTES = 32 * 1024
+BUFFER_BYTES = 128 * 1024 * 1024
+MAX_BLOCK_MS = 120_000
+REQUEST_TIMEOUT_MS = 30_000
+#: How long a record may wait for a broker that is away.
+DELIVERY_TIMEOUT_MS = 120_000
+#: The client's default would leave a broker that is back unnoticed for long.
+RECONNECT_BACKOFF_MAX_MS = 2_000
 
 
 class Client(Protocol):
-    """What sending needs of a Kafka client."""
+    """What sending needs of a Kafka client. Used by one thread.
 
-    def send(
-        self,
-        message: Message,
-        on_success: Callable[[object], None],
-        on_failure: Callable[[BaseException], None],
-    ) -> None:
-        """Hand over a message; one of the two is called later, on any thread.
+    Every client sends with acks=all and idempotence: a record that is taken is in the topic once
+    and in order, whatever is sent again, for as long as the client lives.
+    """
+
+    def send(self, message: Message) -> None:
+        """Hand over a message.
 
         Raises:
-            DeliveryError: the message was not taken.
+            DeliveryError: it was not taken.
         """
+
+    def acknowledged(self) -> int:
+        """Give how many messages the broker has, counted from the first on without a gap.
+
+        Raises:
+            DeliveryError: a message was given up.
+        """
+
+    @property
+    def failed(self) -> int:
+        """How many messages were given up, as far as it was noticed."""
+
+    @property
+    def retries(self) -> int:
+        """How many messages were sent once more."""
+
+    def wait(self, timeout: float) -> None:
+        """Wait for the next acknowledgement, at most about `timeout` seconds."""
 
     def flush(self, timeout: float) -> None:
         """Send what is buffered; wait for its results, at most about `timeout` seconds."""
@@ -60,124 +60,39 @@ class Client(Protocol):
         """Give up the connection, waiting at most about `timeout` seconds for results."""
 
 
-class _Producer(KafkaProducer):  # type: ignore[misc]  # kafka-python has no types
-    """A producer whose flush returns when its time is over.
-
-    kafka-python 3.0's raises instead, also in the midst of its own close(), which then never
-    comes to give up what is out, and does so once more when the interpreter ends.
-    """
-
-    def flush(self, timeout: float | None = None) -> None:
-        try:
-            super().flush(timeout)
-        except KafkaTimeoutError:
-            log.debug("Results are still out after %s s", timeout)
-
-
-class KafkaPythonClient:
-    """A client by kafka-python 3."""
-
-    def __init__(self, bootstrap_servers: Sequence[str], topic: str) -> None:
-        """Connect.
-
-        Raises:
-            TopicError: no broker answers.
-        """
-        self._topic = topic
-        try:
-            self._producer = _Producer(bootstrap_servers=list(bootstrap_servers), **SETTINGS)
-        except KafkaError as error:
-            raise _unreachable(bootstrap_servers, error) from error
-
-    def send(
-        self,
-        message: Message,
-        on_success: Callable[[object], None],
-        on_failure: Callable[[BaseException], None],
-    ) -> None:
-        """See `Client.send`."""
-        headers = [("event_id", event_id(message.value).encode("ascii"))]
-        try:
-            future = self._producer.send(
-                self._topic, key=message.key, value=message.value, headers=headers
-            )
-        except KafkaError as error:
-            raise DeliveryError(
-                f"Kafka did not take record {message.key.decode()}: {error}. "
-                f"Check that the topic {self._topic} exists and that its broker is up."
-            ) from error
-        future.add_callback(on_success)
-        future.add_errback(on_failure)
-
-    def flush(self, timeout: float) -> None:
-        """See `Client.flush`."""
-        self._producer.flush(timeout)
-
-    def close(self, timeout: float) -> None:
-        """See `Client.close`."""
-        self._producer.close(timeout)
-
-
-def wait_for_topic(
-    bootstrap_servers: Sequence[str], topic: str, timeout: float = TOPIC_TIMEOUT
-) -> list[int]:
-    """Wait until every partition of the topic has a leader; give the partitions.
-
-    Args:
-        bootstrap_servers: host:port of one broker or more.
-        topic: the topic's name; it is not created.
-        timeout: seconds, for broker and topic together.
+def make_client(name: str, bootstrap_servers: Sequence[str], topic: str) -> Client:
+    """Make the client that a setting names, connected.
 
     Raises:
-        TopicError: not ready in time; says which of the two is missing.
+        ConfigError: it is not installed.
+        TopicError: no broker answers.
     """
-    deadline = time.monotonic() + timeout
-    try:
-        admin = KafkaAdminClient(
-            bootstrap_servers=list(bootstrap_servers),
-            bootstrap_timeout_ms=int(timeout * 1000),
-            reconnect_backoff_max_ms=SETTINGS["reconnect_backoff_max_ms"],
-        )
-    except KafkaError as error:
-        raise _unreachable(bootstrap_servers, error) from error
-    try:
-        while True:
-            partitions, state = _partitions(admin, topic)
-            if partitions:
-                return partitions
-            if time.monotonic() >= deadline:
-                raise TopicError(
-                    f"Topic {topic} is not ready after {timeout:.0f} s: {state}. "
-                    "Check KAFKA_TOPIC, and that the topic was created on "
-                    f"{','.join(bootstrap_servers)}."
-                )
-            time.sleep(_POLL)
-    finally:
-        admin.close()
+    if name == "confluent":
+        try:
+            from imdb_producer.confluent import ConfluentClient
+        except ImportError as error:
+            raise ConfigError(
+                f"KAFKA_CLIENT={name!r}: {error}. It is of the extra `fast`: set producer_fast and "
+                "deploy, or install confluent-kafka; or use kafka-python."
+            ) from error
+        return ConfluentClient(bootstrap_servers, topic)
+    from imdb_producer.kafka_python import KafkaPythonClient
+
+    return KafkaPythonClient(bootstrap_servers, topic)
 
 
-def _partitions(admin: KafkaAdminClient, topic: str) -> tuple[list[int], str]:
-    """Give the partitions if all have leaders, else none and what is missing."""
-    try:
-        described = admin.describe_topics([topic])
-    except KafkaError as error:
-        return [], f"the broker did not answer ({error})"
-    partitions = [
-        partition
-        for found in described
-        if found["name"] == topic and not found["error_code"]
-        for partition in found["partitions"]
-    ]
-    if not partitions:
-        return [], "the broker does not know it"
-    leaderless = [p["partition_index"] for p in partitions if p["leader_id"] < 0]
-    if leaderless:
-        return [], f"partitions {sorted(leaderless)} have no leader"
-    return sorted(p["partition_index"] for p in partitions), ""
-
-
-def _unreachable(bootstrap_servers: Sequence[str], error: KafkaError) -> TopicError:
+def unreachable(bootstrap_servers: Sequence[str], error: object) -> TopicError:
+    """Make the error of brokers that do not answer."""
     return TopicError(
         f"No Kafka broker answers at {','.join(bootstrap_servers)}: {error}. "
         "Check KAFKA_BOOTSTRAP_SERVERS and that the broker is up (journalctl -u kafka there)."
+    )
+
+
+def not_delivered(failed: int, acknowledged: int, error: object) -> str:
+    """Give the text of the error of messages that were given up."""
+    return (
+        f"The broker did not take {failed} records, {acknowledged} are delivered: "
+        f"{error}. Check the broker (journalctl -u kafka there); starting again goes on after the "
+        "last record that was acknowledged."
     )

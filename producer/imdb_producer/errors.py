@@ -27,3 +27,15 @@ class TopicError(ProducerError):
 
 class DeliveryError(ProducerError):
     """The broker did not take a record."""
+
+
+class StateError(ProducerError):
+    """What an earlier run has kept cannot be read, and only an operator can say what to do."""
+
+    exit_code = 2
+
+
+class BusyError(ProducerError):
+    """Another producer is at work in the same folder."""
+
+    exit_code = 3

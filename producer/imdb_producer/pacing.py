@@ -27,6 +27,11 @@ class Pacer:
         self._last = 0.0
         self._sent = 0
 
+    @property
+    def paced(self) -> bool:
+        """Whether there is a rate to keep."""
+        return self._interval > 0
+
     def delay(self) -> float:
         """Give the seconds until the next message is due; 0 if it is due now."""
         if not self._interval:

@@ -1,10 +1,14 @@
-"""From the lines of IMDb's two dumps to the records that are sent.
+"""From the bytes of IMDb's two dumps to the records that are sent.
 
-Pure: lines in, records out, one pass over each dump. The format is IMDb's: one header
+Pure: blocks of bytes in, records out, one pass over each dump. The format is IMDb's: one header
 line, columns separated by tabs, `\\N` for unknown, and no quoting, so that a `"` is
 nothing but a character (https://developer.imdb.com/non-commercial-datasets/).
 
 Every line is counted once: read = kept + filtered + malformed.
+
+Nine lines of ten are no movies. A block whose lines all have the right number of columns is known
+by its tabs and line ends alone, and then only the lines that hold a column `movie` are taken
+apart; in any other block each line is looked at by itself. Both ways give the same.
 """
 
 from __future__ import annotations
@@ -13,34 +17,35 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
+from imdb_producer import fields as read
 from imdb_producer.errors import DataError
+from imdb_producer.fields import UNKNOWN, Malformed
+from imdb_producer.lines import whole_lines
+from imdb_producer.ratings import Rating, Ratings
 from imdb_producer.records import Record
-
-UNKNOWN = b"\\N"
 
 NOT_A_MOVIE = "not a movie"
 NO_YEAR = "startYear unknown"
 TOO_FEW_VOTES = "too few votes"
 
-_TCONST = re.compile(rb"tt[0-9]+")
-_YEAR = re.compile(rb"[0-9]{4}")
-_RATING = re.compile(rb"[0-9]{1,2}(\.[0-9]+)?")
-_COUNT = re.compile(rb"[0-9]{1,10}")
-_MAX_INT = 2**31 - 1
+BASICS_COLUMNS = (
+    "tconst",
+    "titleType",
+    "primaryTitle",
+    "startYear",
+    "runtimeMinutes",
+    "genres",
+)
+
+_MOVIE = b"\tmovie\t"
+_ALL_BUT_TABS_AND_ENDS = bytes(set(range(256)) - set(b"\t\n"))
+#: A row of title.ratings that is as it should be.
+_RATING_ROW = re.compile(
+    rb"^(tt[0-9]+)\t([0-9]{1,2}(?:\.[0-9]+)?)\t([0-9]{1,10})\r*$", re.MULTILINE
+)
+
 _EXAMPLES = 5
-
-
-class Rating(NamedTuple):
-    """A title's rating: the mean on a scale of 1 to 10, and the number of votes."""
-
-    average: float
-    votes: int
-
-
-class Malformed(ValueError):  # noqa: N818 - a finding about one line, counted and passed over
-    """A line that does not follow the format; the message says how."""
 
 
 @dataclass(slots=True)
@@ -60,178 +65,209 @@ class Counts:
             # The header is line 1 of the file.
             self.examples.append(f"line {self.read + 1}: {reason}")
 
+    def add_filtered(self, reason: str, number: int) -> None:
+        """Count lines that are not wanted."""
+        if number:
+            self.filtered[reason] += number
+
     def __str__(self) -> str:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in self.filtered.items())
         filtered = f"{self.filtered.total()} filtered" + (f" ({reasons})" if reasons else "")
         return f"{self.kept} kept, {filtered}, {self.malformed} malformed"
 
 
-def read_ratings(lines: Iterable[bytes], min_votes: int, counts: Counts) -> dict[bytes, Rating]:
+def read_ratings(
+    blocks: Iterable[bytes], min_votes: int, counts: Counts, ratings: Ratings | None = None
+) -> Ratings:
     """Read title.ratings; keep the titles that have at least `min_votes` votes.
 
     Args:
-        lines: the header, then the rows, as bytes.
+        blocks: the file's bytes, in blocks that may end anywhere.
         min_votes: the least number of votes to keep a title.
         counts: filled in while reading.
+        ratings: what to put them into.
 
     Returns:
-        tconst -> rating, small: one title in a hundred has 1,000 votes.
+        tconst -> rating; one title in a hundred has 1,000 votes.
 
     Raises:
         DataError: the dump is empty or lacks a column.
     """
-    rows = iter(lines)
-    (tconst, average, votes), width = _columns(
-        rows, "title.ratings", ("tconst", "averageRating", "numVotes")
-    )
-    ratings: dict[bytes, Rating] = {}
-    for line in rows:
-        counts.read += 1
-        fields = line.rstrip(b"\r\n").split(b"\t")
-        try:
-            _check_width(len(fields), width)
-            number = _integer("numVotes", fields[votes])
-            if number < min_votes:
-                counts.filtered[TOO_FEW_VOTES] += 1
-                continue
-            rating = Rating(_rating(fields[average]), number)
-            ratings[_tconst(fields[tconst]).encode()] = rating
-        except Malformed as reason:
-            counts.report_malformed(reason)
+    ratings = Ratings() if ratings is None else ratings
+    rows = whole_lines(blocks)
+    names = ("tconst", "averageRating", "numVotes")
+    columns, width, first = _columns(rows, "title.ratings", names)
+    in_order = columns == (0, 1, 2) and width == 3
+    for lines in _chain(first, rows):
+        found = _RATING_ROW.findall(lines) if in_order else []
+        if len(found) == lines.count(b"\n"):
+            before = counts.read
+            few = 0
+            for number, (tconst, average, votes) in enumerate(found, before + 1):
+                if int(votes) < min_votes:
+                    few += 1
+                else:
+                    counts.read = number
+                    _keep_rating(ratings, tconst, average, votes, counts)
+            counts.read = before + len(found)
+            counts.add_filtered(TOO_FEW_VOTES, few)
         else:
-            counts.kept += 1
+            for line in lines[:-1].split(b"\n"):
+                counts.read += 1
+                _read_rating(line, columns, width, min_votes, ratings, counts)
     return ratings
 
 
-def read_movies(
-    lines: Iterable[bytes], ratings: dict[bytes, Rating], counts: Counts
-) -> Iterator[Record]:
+def _read_rating(
+    line: bytes,
+    columns: tuple[int, ...],
+    width: int,
+    min_votes: int,
+    ratings: Ratings,
+    counts: Counts,
+) -> None:
+    fields = line.rstrip(b"\r").split(b"\t")
+    try:
+        read.check_width(len(fields), width)
+        tconst, average, votes = (fields[column] for column in columns)
+        if read.integer("numVotes", votes) < min_votes:
+            counts.filtered[TOO_FEW_VOTES] += 1
+            return
+    except Malformed as reason:
+        counts.report_malformed(reason)
+    else:
+        _keep_rating(ratings, tconst, average, votes, counts)
+
+
+def _keep_rating(
+    ratings: Ratings, tconst: bytes, average: bytes, votes: bytes, counts: Counts
+) -> None:
+    try:
+        rating = Rating(read.rating(average), read.integer("numVotes", votes))
+        ratings.put(read.tconst(tconst).encode(), rating)
+    except Malformed as reason:
+        counts.report_malformed(reason)
+    else:
+        counts.kept += 1
+
+
+def read_movies(blocks: Iterable[bytes], ratings: Ratings, counts: Counts) -> Iterator[Record]:
     """Read title.basics; give the movies whose year is known and that are in `ratings`.
 
     Args:
-        lines: the header, then the rows, as bytes.
+        blocks: the file's bytes, in blocks that may end anywhere.
         ratings: what `read_ratings` kept.
         counts: filled in while reading; complete when the iterator is exhausted.
 
     Raises:
         DataError: the dump is empty or lacks a column.
     """
-    rows = iter(lines)
-    (tconst, kind, title, year, runtime, genres), width = _columns(
-        rows,
-        "title.basics",
-        ("tconst", "titleType", "primaryTitle", "startYear", "runtimeMinutes", "genres"),
-    )
-    filtered = counts.filtered
-    for line in rows:
-        counts.read += 1
-        # Nine lines of ten are no movies: they are told without taking them apart.
-        if line.count(b"\t") == width - 1 and b"movie" not in line:
-            filtered[NOT_A_MOVIE] += 1
+    rows = whole_lines(blocks)
+    columns, width, first = _columns(rows, "title.basics", BASICS_COLUMNS)
+    tconst, kind, _, year, *_ = columns
+    # What stands between two tabs can be searched for; the last column ends otherwise.
+    searchable = kind > 0 and max(kind, tconst, year) < width - 1
+    tabs = b"\t" * (width - 1) + b"\n"
+    for lines in _chain(first, rows):
+        ends = lines.count(b"\n")
+        if searchable and lines.translate(None, _ALL_BUT_TABS_AND_ENDS) == tabs * ends:
+            before = counts.read
+            end = movies = no_year = few = 0
+            while (found := lines.find(_MOVIE, end)) >= 0:
+                start = lines.rfind(b"\n", 0, found) + 1
+                end = lines.find(b"\n", found)
+                fields = lines[start:end].split(b"\t")
+                if fields[kind] != b"movie":
+                    continue
+                movies += 1
+                # As `_movie` says; a call for each of 700,000 takes its time.
+                if fields[year] == UNKNOWN:
+                    no_year += 1
+                elif ratings.get(fields[tconst]) is None:
+                    few += 1
+                else:
+                    # What is reported of a line is its number.
+                    counts.read = before + 1
+                    record = _movie(fields, columns, ratings, counts, lines, start)
+                    if record is not None:
+                        yield record
+            counts.read = before + ends
+            counts.add_filtered(NOT_A_MOVIE, ends - movies)
+            counts.add_filtered(NO_YEAR, no_year)
+            counts.add_filtered(TOO_FEW_VOTES, few)
             continue
-        fields = line.rstrip(b"\r\n").split(b"\t")
-        try:
-            _check_width(len(fields), width)
-            if fields[kind] != b"movie":
-                filtered[NOT_A_MOVIE] += 1
-                continue
-            if fields[year] == UNKNOWN:
-                filtered[NO_YEAR] += 1
-                continue
-            rating = ratings.get(fields[tconst])
-            if rating is None:
-                filtered[TOO_FEW_VOTES] += 1
-                continue
-            record = Record(
-                tconst=_tconst(fields[tconst]),
-                primaryTitle=_title(fields[title]),
-                startYear=_year(fields[year]),
-                runtimeMinutes=_runtime(fields[runtime]),
-                genres=_genres(fields[genres]),
-                averageRating=rating.average,
-                numVotes=rating.votes,
-            )
-        except Malformed as reason:
-            counts.report_malformed(reason)
-        else:
-            counts.kept += 1
-            yield record
+        for line in lines[:-1].split(b"\n"):
+            counts.read += 1
+            fields = line.split(b"\t")
+            fields[-1] = fields[-1].rstrip(b"\r")
+            if len(fields) != width:
+                counts.report_malformed(read.wrong_width(len(fields), width))
+            elif fields[kind] != b"movie":
+                counts.filtered[NOT_A_MOVIE] += 1
+            elif (record := _movie(fields, columns, ratings, counts)) is not None:
+                yield record
+
+
+def _movie(
+    fields: list[bytes],
+    columns: tuple[int, ...],
+    ratings: Ratings,
+    counts: Counts,
+    lines: bytes = b"",
+    start: int = 0,
+) -> Record | None:
+    """Give a movie's record, or None and the reason counted."""
+    fields[-1] = fields[-1].rstrip(b"\r")
+    tconst, _, title, year, runtime, genres = columns
+    if fields[year] == UNKNOWN:
+        counts.filtered[NO_YEAR] += 1
+        return None
+    rating = ratings.get(fields[tconst])
+    if rating is None:
+        counts.filtered[TOO_FEW_VOTES] += 1
+        return None
+    try:
+        record = Record(
+            tconst=read.tconst(fields[tconst]),
+            primaryTitle=read.title(fields[title]),
+            startYear=read.year(fields[year]),
+            runtimeMinutes=read.runtime(fields[runtime]),
+            genres=read.genres(fields[genres]),
+            averageRating=rating.average,
+            numVotes=rating.votes,
+        )
+    except Malformed as reason:
+        counts.read += lines.count(b"\n", 0, start)
+        counts.report_malformed(reason)
+        return None
+    counts.kept += 1
+    return record
 
 
 def _columns(
     rows: Iterator[bytes], dump: str, names: tuple[str, ...]
-) -> tuple[tuple[int, ...], int]:
-    """Find the columns by the header's names; also give the number of all columns."""
-    header = next(rows, None)
-    if header is None:
+) -> tuple[tuple[int, ...], int, bytes]:
+    """Find the columns by the header's names.
+
+    Returns:
+        the columns' places; the number of all columns; the lines that follow the header and were
+        read with it.
+    """
+    lines = next(rows, None)
+    if lines is None:
         raise DataError(f"{dump} is empty: not even a header line. Fetch the file again.")
-    found = header.rstrip(b"\r\n").decode("utf-8", "replace").split("\t")
+    header, _, rest = lines.partition(b"\n")
+    found = header.rstrip(b"\r").decode("utf-8", "replace").split("\t")
     missing = [name for name in names if name not in found]
     if missing:
         raise DataError(
             f"{dump} lacks the column {', '.join(missing)}: its header is "
-            f"{_shorten(', '.join(found))!r}. Check that the URL names IMDb's {dump}.tsv.gz."
+            f"{read.shorten(', '.join(found))!r}. Check that the URL names IMDb's {dump}.tsv.gz."
         )
-    return tuple(found.index(name) for name in names), len(found)
+    return tuple(found.index(name) for name in names), len(found), rest
 
 
-def _check_width(found: int, expected: int) -> None:
-    if found != expected:
-        raise Malformed(f"{found} columns instead of {expected}")
-
-
-def _tconst(value: bytes) -> str:
-    if not _TCONST.fullmatch(value):
-        raise Malformed(f"tconst is {_show(value)}")
-    return value.decode("ascii")
-
-
-def _title(value: bytes) -> str:
-    if value in (UNKNOWN, b""):
-        raise Malformed("primaryTitle is missing")
-    return _text("primaryTitle", value)
-
-
-def _year(value: bytes) -> int:
-    if not _YEAR.fullmatch(value):
-        raise Malformed(f"startYear is {_show(value)}")
-    return int(value)
-
-
-def _runtime(value: bytes) -> int | None:
-    return None if value == UNKNOWN else _integer("runtimeMinutes", value)
-
-
-def _genres(value: bytes) -> list[str]:
-    """Split by comma, as IMDb does, or by `|`, as older copies do; each genre once."""
-    if value == UNKNOWN:
-        return []
-    names = _text("genres", value).replace("|", ",").split(",")
-    return list(dict.fromkeys(name for name in map(str.strip, names) if name))
-
-
-def _rating(value: bytes) -> float:
-    if not _RATING.fullmatch(value) or not 1 <= (rating := float(value)) <= 10:
-        raise Malformed(f"averageRating is {_show(value)}")
-    return rating
-
-
-def _integer(name: str, value: bytes) -> int:
-    if not _COUNT.fullmatch(value) or (number := int(value)) > _MAX_INT:
-        raise Malformed(f"{name} is {_show(value)}")
-    return number
-
-
-def _text(name: str, value: bytes) -> str:
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        raise Malformed(f"{name} is not UTF-8: {_show(value)}") from None
-
-
-def _show(value: bytes) -> str:
-    return repr(_shorten(value.decode("utf-8", "backslashreplace")))
-
-
-def _shorten(text: str, length: int = 120) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
+def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    if first:
+        yield first
+    yield from rest

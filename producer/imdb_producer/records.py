@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import NamedTuple
+
+#: What a record is made of and which are made; another number makes every data set a new one.
+FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +29,14 @@ class Record:
 
 
 class Message(NamedTuple):
-    """What goes to Kafka for one record."""
+    """What goes to Kafka for one record: key, value, and the header `event_id`."""
 
     key: bytes
     value: bytes
+    event_id: bytes
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def canonical_payload(record: Record) -> bytes:
@@ -40,14 +47,17 @@ def canonical_payload(record: Record) -> bytes:
     Raises:
         ValueError: a number is NaN or infinite, which JSON cannot say.
     """
-    text = json.dumps(
-        asdict(record),
-        sort_keys=True,
-        separators=(",", ":"),
-        ensure_ascii=False,
-        allow_nan=False,
-    )
-    return text.encode("utf-8")
+    # By hand in the order of their names: sorting them for each record took half of the time.
+    fields = {
+        "averageRating": record.averageRating,
+        "genres": record.genres,
+        "numVotes": record.numVotes,
+        "primaryTitle": record.primaryTitle,
+        "runtimeMinutes": record.runtimeMinutes,
+        "startYear": record.startYear,
+        "tconst": record.tconst,
+    }
+    return _ENCODER.encode(fields).encode("utf-8")
 
 
 def event_id(payload: bytes) -> str:
@@ -57,4 +67,5 @@ def event_id(payload: bytes) -> str:
 
 def to_message(record: Record) -> Message:
     """Give the message of a record; its key is `tconst`."""
-    return Message(record.tconst.encode("utf-8"), canonical_payload(record))
+    payload = canonical_payload(record)
+    return Message(record.tconst.encode("utf-8"), payload, event_id(payload).encode("ascii"))

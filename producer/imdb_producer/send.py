@@ -3,99 +3,43 @@
 from __future__ import annotations
 
 import logging
-import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from imdb_producer.client import Client
-from imdb_producer.errors import DeliveryError
+from imdb_producer.client import BUFFER_BYTES, Client
 from imdb_producer.pacing import Pacer
 from imdb_producer.records import Message
 from imdb_producer.stop import Stop
 
 log = logging.getLogger(__name__)
 
-#: At most so many records, or bytes of them, are out without having been flushed.
+#: At a steady rate everything is flushed, and how far it came is kept, at least every so many
+#: records: after a crash no more than these can be sent twice.
 FLUSH_RECORDS = 500
-BUFFER_BYTES = 128 * 1024 * 1024
+#: As fast as possible a flush would be a standstill: batches fill by themselves. Instead so many
+#: records at most are out, or not yet kept as acknowledged.
+WINDOW_RECORDS = 16_384
 #: Seconds that a stop may take to get the last results; the whole of it stays within 5 s.
 STOP_SECONDS = 4.0
 #: Seconds after which progress is reported, and a request to stop seen, at the latest.
 _TICK = 0.5
-
-
-class Deliveries:
-    """Counts results. The client calls it from its own thread."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._handed_over = 0
-        self._acknowledged = 0
-        self._failed = 0
-        self._error: BaseException | None = None
-
-    def handed_over(self) -> None:
-        """Count a message that the client took."""
-        with self._changed:
-            self._handed_over += 1
-
-    def succeeded(self, _metadata: object) -> None:
-        """Count a message that the broker acknowledged."""
-        with self._changed:
-            self._acknowledged += 1
-            self._changed.notify_all()
-
-    def failed_with(self, error: BaseException) -> None:
-        """Count a message that was given up; the first error is kept."""
-        with self._changed:
-            self._failed += 1
-            self._error = self._error or error
-            self._changed.notify_all()
-
-    @property
-    def acknowledged(self) -> int:
-        """Messages that the broker has."""
-        return self._acknowledged
-
-    @property
-    def failed(self) -> int:
-        """Messages that were given up."""
-        return self._failed
-
-    @property
-    def outstanding(self) -> int:
-        """Messages whose result is not known yet."""
-        with self._changed:
-            return self._handed_over - self._acknowledged - self._failed
-
-    def wait(self, timeout: float) -> None:
-        """Wait for the next result, at most `timeout` seconds."""
-        with self._changed:
-            if self._handed_over > self._acknowledged + self._failed:
-                self._changed.wait(timeout)
-
-    def check(self) -> None:
-        """Go on only if nothing failed.
-
-        Raises:
-            DeliveryError: with the first error.
-        """
-        if self._error is not None:
-            raise DeliveryError(
-                f"The broker did not take {self._failed} records, {self._acknowledged} are "
-                f"delivered: {type(self._error).__name__}: {self._error}. Check the broker "
-                "(journalctl -u kafka there); starting again sends every record once more, "
-                "under the same event id."
-            ) from self._error
+#: Seconds between two looks at what is acknowledged, and after which it is kept at the latest.
+_LOOK_SECONDS = 0.1
+_KEEP_SECONDS = 1.0
+#: Unthrottled, so many records are sent between two looks at the clock.
+_LOOK_RECORDS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """How far sending is: acknowledged and failed records, and records a second."""
+class Counters:
+    """How far sending is, counted over all runs: acknowledged records; and of this run."""
 
     sent: int
     failed: int
     rate: float
+    handed_over: int
+    retries: int
 
 
 class Sender:
@@ -106,21 +50,49 @@ class Sender:
         client: Client,
         pacer: Pacer,
         stop: Stop,
-        report: Callable[[Progress], None],
+        *,
+        report: Callable[[Counters], None],
+        keep: Callable[[int], None],
         total: int,
+        position: int = 0,
     ) -> None:
-        """Prepare to send `total` messages; `report` is called often and must be cheap."""
+        """Prepare to send what is left of `total` messages.
+
+        Args:
+            client: takes them.
+            pacer: says when.
+            stop: says when to stop.
+            report: takes how far it is, often; must be cheap.
+            keep: takes the number of messages that are acknowledged, counted from the first of all
+                without a gap; when it returns, a crash does not undo it.
+            total: messages in all.
+            position: so many were acknowledged before; they do not come.
+        """
         self._client = client
         self._pacer = pacer
         self._stop = stop
         self._report = report
+        self._keep = keep
         self._total = total
-        self._deliveries = Deliveries()
+        self._position = position
+        self._handed_over = 0
+        self._acknowledged = 0
+        self._kept = 0
+        self._kept_at = self._looked_at = 0.0
+        self._logged = position
+        self._gave_up = False
+        self._window = FLUSH_RECORDS if pacer.paced else WINDOW_RECORDS
 
     @property
-    def progress(self) -> Progress:
+    def counters(self) -> Counters:
         """How far sending is."""
-        return Progress(self._deliveries.acknowledged, self._deliveries.failed, self._pacer.rate())
+        return Counters(
+            self._position + self._acknowledged,
+            self._client.failed,
+            self._pacer.rate(),
+            self._handed_over,
+            self._client.retries,
+        )
 
     def send_all(self, messages: Iterable[Message]) -> bool:
         """Send until all are acknowledged or stopping is asked for.
@@ -131,56 +103,103 @@ class Sender:
         Raises:
             DeliveryError: the broker did not take a record.
         """
+        paced = self._pacer.paced
+        send, sent = self._client.send, self._pacer.sent
         records = size = 0
+        self._kept_at = time.monotonic()
         for message in messages:
-            if not self._wait_for_turn():
-                break
-            self._client.send(message, self._deliveries.succeeded, self._deliveries.failed_with)
-            self._deliveries.handed_over()
-            self._pacer.sent()
-            self._deliveries.check()
+            if paced:
+                if not self._wait_for_turn():
+                    break
+            elif not self._handed_over % _LOOK_RECORDS:
+                self._look()
+                if self._stop.requested:
+                    break
+            send(message)
+            sent()
+            self._handed_over += 1
             records += 1
-            size += len(message.key) + len(message.value)
-            if records >= FLUSH_RECORDS or size >= BUFFER_BYTES:
+            size += len(message.value)
+            if (paced and records >= FLUSH_RECORDS) or size >= BUFFER_BYTES:
                 self._settle()
-                self._log_progress()
                 records = size = 0
-        if records:
+            elif self._handed_over - self._kept >= self._window:
+                self._make_room()
+        if not self._gave_up:
             self._settle()
-            self._log_progress()
-        return self._deliveries.acknowledged == self._total
+        return self._position + self._acknowledged == self._total
 
     def _wait_for_turn(self) -> bool:
         """Wait until a message is due; say no if stopping is asked for."""
         while not self._stop.requested:
-            self._report(self.progress)
+            if time.monotonic() - self._looked_at >= _LOOK_SECONDS:
+                self._look()
             delay = self._pacer.delay()
             if not delay:
                 return True
             self._stop.wait(min(delay, _TICK))
         return False
 
+    def _look(self) -> None:
+        """See what is acknowledged; keep and report it when it is time to."""
+        self._looked_at = time.monotonic()
+        self._acknowledged = self._client.acknowledged()
+        if self._looked_at - self._kept_at >= _KEEP_SECONDS:
+            self._keep_position()
+        self._log_progress()
+        self._report(self.counters)
+
+    def _keep_position(self) -> None:
+        self._kept_at = time.monotonic()
+        if self._acknowledged > self._kept:
+            self._keep(self._position + self._acknowledged)
+            self._kept = self._acknowledged
+
+    def _make_room(self) -> None:
+        """Wait until at most half of the window is out, and keep how far it came."""
+        while not self._stop.requested:
+            self._look()
+            if self._handed_over - self._acknowledged <= self._window // 2:
+                break
+            self._client.wait(_TICK)
+        self._keep_position()
+
     def _settle(self) -> None:
         """Flush and wait for every result; after a request to stop only STOP_SECONDS."""
-        while self._deliveries.outstanding:
-            left = _TICK
-            if self._stop.requested:
-                left = min(left, STOP_SECONDS - self._stop.seconds_since())
-                if left <= 0:
-                    log.warning(
-                        "Stopping with %d records unacknowledged: the next run sends them again",
-                        self._deliveries.outstanding,
-                    )
-                    return
-            self._client.flush(left)
-            self._deliveries.check()
-            self._report(self.progress)
-            # A flush may come back early while a batch is split and sent again.
-            self._deliveries.wait(min(left, 0.05))
-        self._deliveries.check()
+        try:
+            while True:
+                self._look()
+                out = self._handed_over - self._acknowledged
+                if not out:
+                    break
+                left = _TICK
+                if self._stop.requested:
+                    left = min(left, STOP_SECONDS - self._stop.seconds_since())
+                    if left <= 0:
+                        self._gave_up = True
+                        log.warning(
+                            "Stopping with %d records unacknowledged: the next run sends them "
+                            "again",
+                            out,
+                        )
+                        break
+                self._client.flush(left)
+                # A flush may come back early while a batch is split and sent again.
+                self._acknowledged = self._client.acknowledged()
+                if self._acknowledged < self._handed_over:
+                    self._client.wait(min(left, 0.05))
+        finally:
+            self._keep_position()
+        self._log_progress(last=True)
 
-    def _log_progress(self) -> None:
-        sent = self._deliveries.acknowledged
+    def _log_progress(self, last: bool = False) -> None:
+        """Log each full FLUSH_RECORDS, but not every one where they are many; and the end."""
+        sent = self._position + self._acknowledged
+        if not last:
+            sent -= sent % FLUSH_RECORDS
+        if sent <= self._logged:
+            return
+        self._logged = sent
         log.info(
             "sent %d messages of %d (%.1f %%), %.1f/s",
             sent,

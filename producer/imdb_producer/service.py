@@ -1,21 +1,31 @@
-"""The service's run: download, prepare, wait for the topic, send."""
+"""The service's run: wait for the topic, download, prepare, send what the topic does not have."""
 
 from __future__ import annotations
 
 import logging
-from itertools import islice
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
-from imdb_producer.client import Client, KafkaPythonClient, wait_for_topic
+from imdb_producer.bar import Bar
+from imdb_producer.client import Client, make_client
 from imdb_producer.config import Config
-from imdb_producer.download import fetch, open_lines
-from imdb_producer.errors import DataError
+from imdb_producer.dataset import DataSet, fetch_data_set, read_messages
+from imdb_producer.errors import ConfigError
+from imdb_producer.lock import exclusive
+from imdb_producer.metrics import Metrics
+from imdb_producer.notify import Systemd
+from imdb_producer.outbox import Outbox
 from imdb_producer.pacing import Pacer
-from imdb_producer.prepare import Counts, read_movies, read_ratings
-from imdb_producer.records import Message, to_message
+from imdb_producer.progress import Progress
+from imdb_producer.records import Message
 from imdb_producer.redact import redacted
-from imdb_producer.send import Progress, Sender
-from imdb_producer.status import Reporter, Status, notify_socket
+from imdb_producer.resume import Resumption
+from imdb_producer.send import Counters, Sender
+from imdb_producer.status import Reporter, Sink, Status, StatusFile, last_error_in
 from imdb_producer.stop import Stop, StopRequested
+from imdb_producer.topic import Topic, wait_for_topic
 
 log = logging.getLogger(__name__)
 
@@ -25,99 +35,164 @@ _ABANDON_SECONDS = 0.1
 
 
 def run(config: Config, stop: Stop) -> None:
-    """Send every record of the two dumps once, or as many as fit before a stop.
+    """Send every record that the topic does not have, or as many as fit before a stop.
 
     Raises:
         ProducerError: what went wrong; the status file then says `failed`.
     """
-    status = Status(basics=redacted(config.basics_url), ratings=redacted(config.ratings_url))
-    reporter = Reporter(status, config.status_file, notify_socket())
-    try:
-        with stop.interruptible():
-            messages = prepare_messages(config)
-            reporter.state("preparing", total=len(messages))
-            client = connect(config)
-        _send(client, messages, config, stop, reporter)
-    except StopRequested:
-        log.info("Stopped before the first record was sent")
-    except BaseException:
-        reporter.state("failed")
-        raise
+    with exclusive(config.cache_dir / ".run.lock", "sends"):
+        systemd = Systemd.of()
+        reporter = make_reporter(config, systemd)
+        try:
+            _run(config, stop, reporter, systemd)
+        except StopRequested:
+            log.info("Stopped before the first record was sent")
+            reporter.state("stopped")
+        except BaseException as error:
+            reporter.failed(error)
+            raise
 
 
-def prepare_messages(config: Config) -> list[Message]:
-    """Download both dumps and make the messages, in the order of title.basics.
+def make_reporter(config: Config, systemd: Systemd) -> Reporter:
+    """Make what tells of the run, to everybody who is to know.
 
     Raises:
-        SourceError, DataError: see download and prepare.
+        ConfigError: the status file or the metrics file cannot be written, or no port be opened.
     """
-    ratings_file = fetch(config.ratings_url, config.cache_dir, "title.ratings")
-    basics_file = fetch(config.basics_url, config.cache_dir, "title.basics")
-
-    rating_counts = Counts()
-    with open_lines(ratings_file) as lines:
-        ratings = read_ratings(lines, config.min_votes, rating_counts)
-    _log_loaded("title.ratings", rating_counts)
-
-    movie_counts = Counts()
-    with open_lines(basics_file) as lines:
-        records = read_movies(lines, ratings, movie_counts)
-        messages = [to_message(record) for record in islice(records, config.limit)]
-        # Beyond the cap the rest is read too, so that the counts tell of the whole dump.
-        for _ in records:
-            pass
-    _log_loaded("title.basics", movie_counts)
-
-    if not messages:
-        raise DataError(
-            f"No movie is left to send: {movie_counts}. Check that BASICS_URL and RATINGS_URL "
-            f"are of the same data set, and MIN_VOTES ({config.min_votes})."
-        )
-    capped = "" if config.limit is None else f" (PRODUCER_LIMIT is {config.limit})"
-    log.info("Prepared %d records%s", len(messages), capped)
-    return messages
+    status = Status(
+        basics=redacted(config.basics_url),
+        ratings=redacted(config.ratings_url),
+        last_error=last_error_in(config.status_file),
+    )
+    status_file = [StatusFile(config.status_file)] if config.status_file else []
+    metrics = Metrics(config.metrics_port, config.metrics_address, config.metrics_file)
+    files: list[tuple[str, Path | None, Sink]] = [
+        *(("STATUS_FILE", config.status_file, it) for it in status_file),
+        ("METRICS_FILE", config.metrics_file, metrics),
+    ]
+    for name, path, sink in files:
+        try:
+            sink.publish(status)
+        except OSError as error:
+            raise ConfigError(
+                f"{name}={str(path)!r}: cannot be written: {error.strerror or error}. "
+                "Name a file in a folder that the service may write to, or leave it empty."
+            ) from error
+    return Reporter(status, [*status_file, systemd, metrics, Bar(sys.stderr)])
 
 
-def connect(config: Config) -> Client:
-    """Wait for the topic, then make the client.
+def _run(config: Config, stop: Stop, reporter: Reporter, systemd: Systemd) -> None:
+    with stop.interruptible():
+        topic = ready_topic(config)
+        # From here on it is the dumps that take their time, which nobody has to wait for.
+        systemd.ready()
+        data_set = fetch_data_set(config, reporter.activity)
+        reporter.status.data_modified = data_set.modified
+        resumption = Resumption(config.cache_dir / "state" / config.topic)
+    with closing(resumption):
+        with stop.interruptible():
+            outbox, progress = _begin(config, data_set, topic, resumption, reporter)
+            client = None if progress.finished else connect(config)
+        if client is not None and not _send(
+            client, outbox, progress, config, stop, reporter, resumption
+        ):
+            return
+        resumption.finish()
+        reporter.state("finished")
+        log.info("Finished: all %d records are delivered", progress.total)
+
+
+def ready_topic(config: Config) -> Topic:
+    """Wait for the topic.
 
     Raises:
         TopicError: broker or topic did not become ready in time.
     """
-    partitions = wait_for_topic(config.bootstrap_servers, config.topic)
-    log.info("Topic %s is ready with partitions: %s", config.topic, partitions)
-    return KafkaPythonClient(config.bootstrap_servers, config.topic)
+    topic = wait_for_topic(config.bootstrap_servers, config.topic)
+    log.info("Topic %s is ready with partitions: %s", config.topic, list(topic.partitions))
+    return topic
+
+
+def connect(config: Config) -> Client:
+    """Make the client.
+
+    Raises:
+        TopicError: no broker answers.
+        ConfigError: the client is not installed.
+    """
+    return make_client(config.kafka_client, config.bootstrap_servers, config.topic)
+
+
+def _begin(
+    config: Config, data_set: DataSet, topic: Topic, resumption: Resumption, reporter: Reporter
+) -> tuple[Outbox, Progress]:
+    """Find out what is to be sent, and tell it."""
+    kept = 0
+
+    def prepare() -> Iterator[Message]:
+        nonlocal kept
+        for message in read_messages(data_set, reporter.activity):
+            kept += 1
+            yield message
+
+    outbox, progress = resumption.begin(
+        data_set.fingerprint, topic.identity, config.resend, prepare
+    )
+    remarks = [] if config.limit is None else [f"PRODUCER_LIMIT is {config.limit}"]
+    if kept > progress.total:
+        remarks.append(f"of {kept}; the others are delivered as they are")
+    if progress.position:
+        remarks.append(f"{progress.position} of them are delivered")
+    log.info("Prepared %d records%s", progress.total, f" ({', '.join(remarks)})" if remarks else "")
+    if progress.finished and progress.total:
+        log.info("Nothing to send: this data set is delivered. RESEND (--resend) sends it again")
+    status = reporter.status
+    status.total, status.sent, status.resumed_at = (
+        progress.total,
+        progress.position,
+        progress.position,
+    )
+    reporter.publish()
+    return outbox, progress
 
 
 def _send(
-    client: Client, messages: list[Message], config: Config, stop: Stop, reporter: Reporter
-) -> None:
-    def report(progress: Progress) -> None:
-        reporter.counts(progress.sent, progress.failed, progress.rate)
+    client: Client,
+    outbox: Outbox,
+    progress: Progress,
+    config: Config,
+    stop: Stop,
+    reporter: Reporter,
+    resumption: Resumption,
+) -> bool:
+    """Send the rest; say whether it was all."""
 
-    sender = Sender(client, Pacer(config.messages_per_second), stop, report, total=len(messages))
+    def report(counters: Counters) -> None:
+        reporter.counts(
+            counters.sent,
+            counters.failed,
+            counters.rate,
+            counters.handed_over,
+            counters.retries,
+        )
+
+    sender = Sender(
+        client,
+        Pacer(config.messages_per_second),
+        stop,
+        report=report,
+        keep=resumption.advance,
+        total=progress.total,
+        position=progress.position,
+    )
     complete = False
     reporter.state("sending")
     try:
-        complete = sender.send_all(messages)
+        complete = sender.send_all(outbox.messages(progress.position))
     finally:
-        report(sender.progress)
+        report(sender.counters)
         client.close(_CLOSE_SECONDS if complete else _ABANDON_SECONDS)
-    if complete:
-        reporter.state("finished")
-        log.info("Finished: all %d records are delivered", len(messages))
-    else:
-        reporter.state("sending")
-        log.info("Stopped: %d of %d records are delivered", sender.progress.sent, len(messages))
-
-
-def _log_loaded(dump: str, counts: Counts) -> None:
-    log.info("Loaded %d rows of %s: %s", counts.read, dump, counts)
-    for example in counts.examples:
-        log.warning("Malformed row of %s passed over: %s", dump, example)
-    if counts.malformed > len(counts.examples):
-        log.warning(
-            "%d more malformed rows of %s passed over",
-            counts.malformed - len(counts.examples),
-            dump,
-        )
+    if not complete:
+        reporter.state("stopped")
+        log.info("Stopped: %d of %d records are delivered", sender.counters.sent, progress.total)
+    return complete

@@ -1,25 +1,21 @@
-"""Tell how far the run is: a status file for `make status`, a line for systemctl."""
+"""Tell how far the run is, to whoever wants to know."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
-import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
-
-from imdb_producer.errors import ConfigError
+from typing import Literal, Protocol
 
 log = logging.getLogger(__name__)
 
-State = Literal["preparing", "sending", "finished", "failed"]
+State = Literal["preparing", "sending", "finished", "failed", "stopped"]
 
-#: Seconds between two writes, unless the state changes.
+#: Seconds between two reports, unless the state changes.
 _INTERVAL = 1.0
 
 
@@ -29,7 +25,11 @@ def _now() -> str:
 
 @dataclass(slots=True)
 class Status:
-    """The status file's content: counts of records, records a second, times in UTC."""
+    """The status file's content: counts of records, records a second, times in UTC.
+
+    `sent` counts what the broker has acknowledged, of earlier runs of the same data set too;
+    `handed_over` and `resumed_at` tell of this run; `eta_seconds` is None where it is not known.
+    """
 
     basics: str
     ratings: str
@@ -38,19 +38,68 @@ class Status:
     sent: int = 0
     failed: int = 0
     rate: float = 0.0
+    eta_seconds: int | None = None
+    handed_over: int = 0
+    resumed_at: int = 0
+    retries: int = 0
+    activity: str = ""
+    activity_done: int = 0
+    activity_total: int | None = None
+    data_modified: float = 0.0
+    last_error: str = ""
     started_at: str = field(default_factory=_now)
     updated_at: str = field(default_factory=_now)
 
     def line(self) -> str:
         """Give the status in a few words."""
         if self.state == "preparing":
-            return "preparing"
+            return self._preparing()
         share = 100 * self.sent / self.total if self.total else 100.0
-        failed = f", {self.failed} failed" if self.failed else ""
-        return (
-            f"{self.state}: sent {self.sent:,} of {self.total:,} ({share:.1f} %), "
-            f"{self.rate:.1f}/s{failed}"
-        )
+        line = f"sent {self.sent:,} of {self.total:,} ({share:.1f} %), {self.rate:.1f}/s"
+        if self.state == "sending":
+            eta = "unknown" if self.eta_seconds is None else timedelta(seconds=self.eta_seconds)
+            line += f", ETA {eta}"
+        else:
+            line = f"{self.state}: {line}"
+        return line + (f", {self.failed} failed" if self.failed else "")
+
+    def step(self) -> tuple[int, int]:
+        """Give how much of the present step is done, and of how much; 0 where that is unknown."""
+        if self.state == "preparing":
+            return self.activity_done, self.activity_total or 0
+        return self.sent, self.total
+
+    def _preparing(self) -> str:
+        if not self.activity:
+            return "preparing"
+        total = f" of {self.activity_total:,}" if self.activity_total else ""
+        return f"preparing: {self.activity}, {self.activity_done:,}{total}"
+
+
+class Sink(Protocol):
+    """Somebody who wants to know."""
+
+    def publish(self, status: Status) -> None:
+        """Take the status.
+
+        Raises:
+            OSError: it cannot be passed on.
+        """
+
+
+class StatusFile:
+    """The status in a file, for `make status`: JSON, replaced as a whole."""
+
+    def __init__(self, path: Path) -> None:
+        """Write to `path`."""
+        self._path = path
+
+    def publish(self, status: Status) -> None:
+        """See `Sink.publish`."""
+        partial = self._path.with_name(f".{self._path.name}.partial")
+        partial.write_text(json.dumps(asdict(status)) + "\n", encoding="utf-8")
+        partial.chmod(0o644)
+        partial.replace(self._path)
 
 
 class Reporter:
@@ -59,77 +108,68 @@ class Reporter:
     def __init__(
         self,
         status: Status,
-        path: Path | None,
-        notify_socket: str = "",
+        sinks: Sequence[Sink] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Publish to the file `path` and to systemd's NOTIFY_SOCKET, where they are given.
-
-        Raises:
-            ConfigError: the status file cannot be written.
-        """
+        """Publish to `sinks`."""
         self.status = status
-        self._path = path
-        self._notify_socket = notify_socket
+        self._sinks = sinks
         self._clock = clock
         self._last = 0.0
         self._troubled = False
-        try:
-            self._write()
-        except OSError as error:
-            raise ConfigError(
-                f"STATUS_FILE={str(path)!r}: cannot be written: {error.strerror or error}. "
-                "Name a file in a folder that the service may write to, or leave it empty."
-            ) from error
-        self._publish()
+        self.publish()
 
-    def counts(self, sent: int, failed: int, rate: float) -> None:
+    def counts(
+        self, sent: int, failed: int, rate: float, handed_over: int = 0, retries: int = 0
+    ) -> None:
         """Take new counts; publish them if the last time is a second ago."""
-        self.status.sent, self.status.failed, self.status.rate = sent, failed, round(rate, 3)
-        if self._clock() - self._last >= _INTERVAL:
-            self._publish()
+        status = self.status
+        status.sent, status.failed, status.rate = sent, failed, round(rate, 3)
+        status.handed_over, status.retries = handed_over, retries
+        left = status.total - sent
+        status.eta_seconds = round(left / rate) if rate > 0 else (None if left else 0)
+        self._publish_if_due()
 
-    def state(self, state: State, total: int | None = None) -> None:
+    def activity(self, what: str, done: int, total: int | None = None) -> None:
+        """Take what is done before sending; publish it if the last time is a second ago."""
+        status = self.status
+        status.activity, status.activity_done, status.activity_total = what, done, total
+        self._publish_if_due()
+
+    def state(self, state: State) -> None:
         """Take and publish a new state."""
         self.status.state = state
-        if total is not None:
-            self.status.total = total
-        self._publish()
+        self.publish()
 
-    def _publish(self) -> None:
+    def failed(self, error: BaseException) -> None:
+        """Take and publish that the run failed."""
+        self.status.last_error = type(error).__name__
+        self.state("failed")
+
+    def _publish_if_due(self) -> None:
+        if self._clock() - self._last >= _INTERVAL:
+            self.publish()
+
+    def publish(self) -> None:
         """Publish; trouble with it is told once, and does not stop the sending."""
         self._last = self._clock()
         self.status.updated_at = _now()
-        try:
-            self._write()
-            self._notify()
-        except OSError as error:
-            if not self._troubled:
-                log.warning("Cannot report the status: %s", error)
-            self._troubled = True
-        else:
-            self._troubled = False
-
-    def _write(self) -> None:
-        if self._path is None:
-            return
-        partial = self._path.with_name(f".{self._path.name}.partial")
-        partial.write_text(json.dumps(asdict(self.status)) + "\n", encoding="utf-8")
-        partial.chmod(0o644)
-        partial.replace(self._path)
-
-    def _notify(self) -> None:
-        """See sd_notify(3): a datagram of NAME=VALUE lines."""
-        if not self._notify_socket:
-            return
-        address = self._notify_socket
-        if address.startswith("@"):
-            address = "\0" + address[1:]
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-            sock.setblocking(False)
-            sock.sendto(f"STATUS={self.status.line()}".encode(), address)
+        troubled = False
+        for sink in self._sinks:
+            try:
+                sink.publish(self.status)
+            except OSError as error:
+                troubled = True
+                if not self._troubled:
+                    log.warning("Cannot report the status: %s", error)
+        self._troubled = troubled
 
 
-def notify_socket() -> str:
-    """Give the address of systemd's notification socket, empty where there is none."""
-    return os.environ.get("NOTIFY_SOCKET", "")
+def last_error_in(path: Path | None) -> str:
+    """Give the last error of an earlier run, as its status file tells; empty if there was none."""
+    try:
+        content = json.loads(path.read_bytes()) if path else {}
+        return str(content.get("last_error", ""))
+    except (OSError, ValueError, AttributeError):
+        # None was written yet, or by another version.
+        return ""

@@ -82,14 +82,14 @@ def expected(
     host = target.host_of("imdb-producer")
     settings = run(target, host, "sudo", "cat", "/etc/imdb-producer/producer.env")
     paths = {}
-    for name in ("BASICS_URL", "RATINGS_URL"):
+    for name, download in (("BASICS_URL", "title.basics"), ("RATINGS_URL", "title.ratings")):
         line = next(line for line in settings.splitlines() if line.startswith(f"{name}="))
         url = urlsplit(line.removeprefix(f"{name}=").strip('"'))
         # What is not a file on the host is one by now: the producer keeps its downloads.
         source = (
             url.path
             if url.scheme == "file"
-            else f"{variables['producer_data_dir']}/{Path(url.path).name}"
+            else f"{variables['producer_data_dir']}/{download}"
         )
         paths[name] = folder / Path(source).name
         with paths[name].open("wb") as file:

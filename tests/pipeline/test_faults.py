@@ -50,7 +50,7 @@ def feeder(
 ) -> Generator[Feeder]:
     """New movies at a steady rate, while the producer sends its own again."""
     assert finished["sent"] > 0
-    as_root(target, "imdb-producer", "systemctl", "restart", "imdb-producer")
+    send_again(target)
     with Feeder(bootstrap, topic) as feeder:
         yield feeder
 
@@ -85,11 +85,18 @@ def all_active(target: Target, seconds: float) -> dict[str, Unit]:
     )
 
 
+def send_again(target: Target) -> None:
+    """Let the producer forget what it has sent, and start it."""
+    script = "systemctl stop imdb-producer && rm -rf /var/lib/imdb-producer/state"
+    as_root(target, "imdb-producer", "sh", "-c", f"'{script} && systemctl start imdb-producer'")
+
+
 def running(target: Target, unit: str) -> Unit:
     """Return the state of a unit that has a process; a producer that is done is started again."""
     state = unit_state(target, unit)
     if state.main_pid == 0:
-        as_root(target, unit, "systemctl", "restart", unit)
+        assert unit == "imdb-producer", f"{unit} has no process"
+        send_again(target)
         state = unit_state(target, unit)
     assert state.main_pid > 0, f"{unit} has no process to kill: {state}"
     return state

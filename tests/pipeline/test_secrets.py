@@ -63,8 +63,8 @@ def planted(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Generator[Planted]:
     """Deploy with secrets, those of the producer in its addresses; take them back at the end."""
-    # Serves the producer's own downloads. What the server notes of its requests is not ours.
-    folder = str(variables["producer_data_dir"])
+    # Serves the files that the producer reads. What the server notes of its requests is not ours.
+    folder = f"{variables['producer_data_dir']}/input"
     server = f"python3 -m http.server --bind 127.0.0.1 --directory {DUMPS} {PORT}"
     as_root(
         target,
@@ -73,13 +73,16 @@ def planted(
         *("sh", "-c", f"'cp -rT {folder} {DUMPS} && exec {server}'"),
     )
     planted = Planted(time.time())
-    url = f"http://user:{PASSWORD}@127.0.0.1:{PORT}/title.%s?signature={SIGNATURE}"
+    url = f"http://user:{PASSWORD}@127.0.0.1:{PORT}/title.%s.tsv.gz?signature={SIGNATURE}"
     given = settings(
         tmp_path_factory.mktemp("planted"),
         kafka_properties=variables["kafka_properties"] | BROKER,
         spark_defaults=variables["spark_defaults"] | SPARK,
         producer_basics=url % "basics",
         producer_ratings=url % "ratings",
+        # Without network it has to give up, and to say so.
+        producer_allow_cached=False,
+        producer_download_attempts=2,
     )
     try:
         for arguments in (["--check", "--diff"], ["--diff", "-vv"]):

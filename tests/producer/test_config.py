@@ -36,6 +36,13 @@ def test_every_setting_is_read() -> None:
             "CACHE_DIR": "/var/cache/imdb",
             "STATUS_FILE": "/run/imdb/status.json",
             "MIN_VOTES": "10",
+            "ALLOW_CACHED": "no",
+            "DOWNLOAD_ATTEMPTS": "3",
+            "RESEND": "once",
+            "KAFKA_CLIENT": "confluent",
+            "METRICS_PORT": "9401",
+            "METRICS_ADDRESS": "::",
+            "METRICS_FILE": "/run/imdb/metrics.prom",
         }
     )
     assert config == Config(
@@ -48,6 +55,13 @@ def test_every_setting_is_read() -> None:
         cache_dir=Path("/var/cache/imdb"),
         status_file=Path("/run/imdb/status.json"),
         min_votes=10,
+        allow_cached=False,
+        download_attempts=3,
+        resend="once",
+        kafka_client="confluent",
+        metrics_port=9401,
+        metrics_address="::",
+        metrics_file=Path("/run/imdb/metrics.prom"),
     )
 
 
@@ -77,6 +91,10 @@ def test_an_empty_limit_is_no_limit(empty: str) -> None:
         ("PRODUCER_LIMIT", "1_000", "not a whole number"),
         ("MIN_VOTES", "many", "not a whole number"),
         ("MIN_VOTES", "-1", "not within 0"),
+        ("ALLOW_CACHED", "perhaps", "neither yes nor no"),
+        ("DOWNLOAD_ATTEMPTS", "0", "not within 1"),
+        ("KAFKA_CLIENT", "java", "not a choice"),
+        ("METRICS_PORT", "70000", "not within 0 to 65535"),
         ("BASICS_URL", "ftp://example.org/x", "scheme 'ftp' is not supported"),
         ("BASICS_URL", "/srv/basics.tsv", "scheme '' is not supported"),
         ("BASICS_URL", "https:///x", "no host is named"),
@@ -117,7 +135,7 @@ def test_a_bad_url_is_named_without_its_secret(url: str) -> None:
 
 
 def test_a_bad_value_ends_the_program_with_2(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([], {**BROKER, "MSGS_PER_SEC": "-1"}) == 2
+    assert main(["run"], {**BROKER, "MSGS_PER_SEC": "-1"}) == 2
     assert "MSGS_PER_SEC='-1'" in capsys.readouterr().err
 
 
@@ -125,15 +143,19 @@ def test_a_status_file_that_cannot_be_written_ends_the_program_with_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     missing = tmp_path / "missing" / "status.json"
-    assert main([], {**BROKER, "STATUS_FILE": str(missing)}) == 2
+    environment = {**BROKER, "CACHE_DIR": str(tmp_path / "cache"), "STATUS_FILE": str(missing)}
+    assert main(["run"], environment) == 2
     assert f"STATUS_FILE={str(missing)!r}: cannot be written" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("option", "text"), [("--version", "0.1.0"), ("--help", "MSGS_PER_SEC")])
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [("--version", "0.1.0"), ("run --help", "MSGS_PER_SEC"), ("--help", "exit codes")],
+)
 def test_help_and_version_need_no_settings(
     option: str, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        main([option], {})
+        main(option.split(), {})
     assert caught.value.code == 0
     assert text in capsys.readouterr().out

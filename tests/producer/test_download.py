@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from imdb_producer.download import fetch, open_lines
+from imdb_producer.download import Patience, fetch
 from imdb_producer.errors import SourceError
+from imdb_producer.sources import open_blocks
 
 TEXT = b"tconst\taverageRating\tnumVotes\n" + b"tt0000001\t7.1\t1000\n" * 5000
 PACKED = gzip.compress(TEXT, mtime=0)
@@ -61,21 +62,24 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
+QUICK = Patience(attempts=3, first_delay=0.01, longest_delay=0.01, timeout=(5, 5))
+
+
 def read(path: Path) -> bytes:
-    with open_lines(path) as lines:
-        return b"".join(lines)
+    with open_blocks(path) as blocks:
+        return b"".join(blocks)
 
 
 @pytest.mark.parametrize("path", ["/whole.tsv.gz", "/plain.tsv"])
 def test_gzip_and_plain_are_fetched_over_http(server: str, cache: Path, path: str) -> None:
-    assert read(fetch(server + path, cache, "dump")) == TEXT
+    assert read(fetch(server + path, cache, "dump").path) == TEXT
 
 
 @pytest.mark.parametrize("content", [PACKED, TEXT, PACKED + PACKED])
 def test_gzip_and_plain_are_taken_from_files(cache: Path, tmp_path: Path, content: bytes) -> None:
     source = tmp_path / "a dump.tsv"
     source.write_bytes(content)
-    assert read(fetch(source.as_uri(), cache, "dump")).startswith(TEXT)
+    assert read(fetch(source.as_uri(), cache, "dump").path).startswith(TEXT)
 
 
 @pytest.mark.parametrize(
@@ -97,10 +101,10 @@ def test_a_bad_answer_is_an_error_and_leaves_the_cache_alone(
 ) -> None:
     fetch(server + "/whole.tsv.gz", cache, "dump")
     with pytest.raises(SourceError) as caught:
-        fetch(server + path, cache, "dump")
+        fetch(server + path, cache, "dump", patience=QUICK)
     assert server + path in str(caught.value)
     assert reason in str(caught.value)
-    assert [found.name for found in cache.iterdir()] == ["dump"]
+    assert sorted(found.name for found in cache.iterdir()) == [".dump.lock", "dump", "dump.json"]
     assert read(cache / "dump") == TEXT
 
 
@@ -129,7 +133,7 @@ def test_a_source_that_is_not_there_is_named(
     cache: Path, tmp_path: Path, url: Callable[[Path], str], reason: str
 ) -> None:
     with pytest.raises(SourceError) as caught:
-        fetch(url(tmp_path), cache, "dump")
+        fetch(url(tmp_path), cache, "dump", patience=QUICK)
     assert url(tmp_path) in str(caught.value)
     assert reason in str(caught.value)
 
@@ -144,7 +148,7 @@ def test_no_secret_of_an_address_is_told(
     caplog.set_level(logging.DEBUG, "imdb_producer")
     url = f"{server.replace('//', '//user:planted@')}/{path}?signature=planted"
     with pytest.raises(SourceError) as caught:
-        fetch(url, cache, "dump")
+        fetch(url, cache, "dump", patience=QUICK)
     told = caplog.text + "".join(traceback.format_exception(caught.value))
     assert f"/{path}" in told
     assert "planted" not in told
@@ -153,7 +157,7 @@ def test_no_secret_of_an_address_is_told(
 def test_no_secret_of_an_address_is_told_when_nobody_answers(cache: Path) -> None:
     url = "http://user:planted@127.0.0.1:1/dump?signature=planted"
     with pytest.raises(SourceError, match="Connection refused") as caught:
-        fetch(url, cache, "dump")
+        fetch(url, cache, "dump", patience=QUICK)
     assert "planted" not in "".join(traceback.format_exception(caught.value))
 
 
@@ -166,5 +170,5 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, server: str) ->
 def test_a_file_damaged_in_the_cache_is_an_error_while_it_is_read(tmp_path: Path) -> None:
     damaged = tmp_path / "dump"
     damaged.write_bytes(PACKED[:-20])
-    with pytest.raises(SourceError, match="Remove it"):
+    with pytest.raises(SourceError, match="remove it and start again"):
         read(damaged)

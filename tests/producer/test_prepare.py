@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pytest
 
 from imdb_producer.errors import DataError
@@ -12,10 +10,10 @@ from imdb_producer.prepare import (
     NOT_A_MOVIE,
     TOO_FEW_VOTES,
     Counts,
-    Rating,
     read_movies,
     read_ratings,
 )
+from imdb_producer.ratings import Rating, Ratings
 from imdb_producer.records import Record
 
 BASICS = (
@@ -47,11 +45,13 @@ def row(**changes: str) -> bytes:
 
 def movies(*rows: bytes, header: str = BASICS) -> tuple[list[Record], Counts]:
     counts = Counts()
-    ratings = {b"tt0000001": Rating(7.1, 1000), b"tt0000002": Rating(5.0, 2000)}
+    ratings = Ratings()
+    ratings.put(b"tt0000001", Rating(7.1, 1000))
+    ratings.put(b"tt0000002", Rating(5.0, 2000))
     return list(read_movies([line(*header.split()), *rows], ratings, counts)), counts
 
 
-def ratings(*rows: bytes, min_votes: int = 1000) -> tuple[dict[bytes, Rating], Counts]:
+def ratings(*rows: bytes, min_votes: int = 1000) -> tuple[Ratings, Counts]:
     counts = Counts()
     return read_ratings([line(*RATINGS.split()), *rows], min_votes, counts), counts
 
@@ -196,14 +196,14 @@ def test_a_missing_column_is_named(column: str) -> None:
 
 def test_an_html_page_is_told_by_its_header() -> None:
     with pytest.raises(DataError, match="<html>"):
-        list(read_movies([b"<html>\n"], {}, Counts()))
+        list(read_movies([b"<html>\n"], Ratings(), Counts()))
 
 
 @pytest.mark.parametrize("dump", ["title.basics", "title.ratings"])
 def test_an_empty_dump_is_an_error(dump: str) -> None:
-    def read() -> Iterable[object]:
+    def read() -> object:
         if dump == "title.basics":
-            return list(read_movies([], {}, Counts()))
+            return list(read_movies([], Ratings(), Counts()))
         return read_ratings([], 1000, Counts())
 
     with pytest.raises(DataError, match=f"{dump} is empty"):
@@ -219,10 +219,9 @@ def test_ratings_are_kept_from_the_threshold_on(votes: str, kept: int) -> None:
 
 def test_a_rating_is_read_exactly() -> None:
     found, _ = ratings(line("tt0000001", "10.0", "2147483647"), line("tt0000002", "5.7", "1000"))
-    assert found == {
-        b"tt0000001": Rating(10.0, 2147483647),
-        b"tt0000002": Rating(5.7, 1000),
-    }
+    assert len(found) == 2
+    assert found.get(b"tt0000001") == Rating(10.0, 2147483647)
+    assert found.get(b"tt0000002") == Rating(5.7, 1000)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +242,8 @@ def test_a_rating_is_read_exactly() -> None:
 )
 def test_a_malformed_rating_is_reported(fields: tuple[str, ...], reason: str) -> None:
     found, counts = ratings(line(*fields), line("tt0000002", "7.1", "1000"))
-    assert list(found) == [b"tt0000002"]
+    assert len(found) == 1
+    assert found.get(b"tt0000002") == Rating(7.1, 1000)
     assert reason in counts.examples[0]
     assert is_balanced(counts)
 

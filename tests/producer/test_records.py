@@ -35,6 +35,7 @@ def test_what_json_cannot_say_is_refused(number: float) -> None:
 def test_the_key_is_tconst_and_the_event_id_is_of_the_value_sent() -> None:
     message = to_message(RECORD)
     assert message.key == b"tt0000001"
+    assert message.event_id.decode() == event_id(message.value)
     assert event_id(message.value) == hashlib.sha256(message.value).hexdigest()
 
 

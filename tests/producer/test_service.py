@@ -16,13 +16,16 @@ import pytest
 import sample_data
 
 from imdb_producer import cli, service
-from imdb_producer.client import Client, wait_for_topic
+from imdb_producer.client import Client
 from imdb_producer.config import Config
 from imdb_producer.errors import TopicError
 from imdb_producer.records import Message
 from imdb_producer.stop import Stop
+from imdb_producer.topic import Topic, wait_for_topic
 
 from .fakes import FakeClient
+
+HEADER = "\t".join(sample_data.BASICS_COLUMNS).encode() + b"\n"
 
 
 class Setting:
@@ -32,6 +35,7 @@ class Setting:
         self.folder = folder
         self.summary = sample_data.generate(folder / "dumps", titles=300, seed=7)
         self.client = FakeClient()
+        self.destination = "cluster/imdb-movies/topic"
         self.status_file = folder / "status.json"
         self.environment = {
             "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
@@ -43,7 +47,7 @@ class Setting:
         }
 
     def run(self, **changes: str) -> int:
-        return cli.main([], self.environment | changes)
+        return cli.main(["run"], self.environment | changes)
 
     @property
     def status(self) -> dict[str, object]:
@@ -59,6 +63,7 @@ def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setting:
         return setting.client
 
     monkeypatch.setattr(service, "connect", connect)
+    monkeypatch.setattr(service, "ready_topic", lambda _: Topic((0, 1, 2), setting.destination))
     # The handlers stay out of pytest's own process.
     monkeypatch.setattr(Stop, "install", lambda _: None)
     return setting
@@ -99,11 +104,11 @@ def test_the_topic_and_its_partitions_are_logged(
     setting: Setting, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(service, "wait_for_topic", lambda *_: [0, 1, 2])
-    monkeypatch.setattr(service, "KafkaPythonClient", lambda *_: setting.client)
+    topic = Topic((0, 1, 2), "cluster/imdb-movies/topic")
+    monkeypatch.setattr(service, "wait_for_topic", lambda *_: topic)
     caplog.set_level(logging.INFO)
     config = Config.from_environment(setting.environment)
-    assert service.connect(config) is setting.client
+    assert service.ready_topic(config) is topic
     assert "Topic imdb-movies is ready with partitions: [0, 1, 2]" in caplog.text
 
 
@@ -122,7 +127,7 @@ def test_a_malformed_row_is_logged_and_the_rest_is_sent(
     [
         ("BASICS_URL", b"tconst\tother\n", "title.basics lacks the column"),
         ("RATINGS_URL", b"<html></html>", "neither gzip nor TSV"),
-        ("BASICS_URL", gzip.compress(b"tconst\tx\n" * 1000)[:-9], "damaged or cut short"),
+        ("BASICS_URL", gzip.compress(HEADER + b"tt1\tshort\n" * 1000)[:-9], "damaged or cut short"),
         ("RATINGS_URL", b"tconst\taverageRating\tnumVotes\n", "No movie is left to send"),
     ],
 )
@@ -157,7 +162,7 @@ def test_a_broker_that_does_not_answer_is_named() -> None:
         wait_for_topic(["127.0.0.1:1"], "imdb-movies", timeout=0.5)
 
 
-def test_a_stop_while_sending_leaves_the_state_at_sending(
+def test_a_stop_while_sending_leaves_the_state_at_stopped(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop_at_third(_: Message) -> None:
@@ -167,10 +172,17 @@ def test_a_stop_while_sending_leaves_the_state_at_sending(
     stops: list[Stop] = []
     monkeypatch.setattr(Stop, "install", lambda stop: stops.append(stop))
     setting.client.on_send = stop_at_third
-    assert setting.run() == 0
+    assert setting.run(MSGS_PER_SEC="1e9") == 0
     assert len(setting.client.sent) == 3
-    assert setting.status["state"] == "sending"
+    assert setting.status["state"] == "stopped"
     assert setting.status["sent"] == 3
+
+
+def wait_for_state(setting: Setting, state: str) -> None:
+    deadline = time.monotonic() + 60
+    while not setting.status_file.exists() or setting.status["state"] != state:
+        assert time.monotonic() < deadline, f"the state never was {state}"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -179,17 +191,14 @@ def test_a_signal_ends_the_wait_for_the_broker_at_once_with_0(
 ) -> None:
     setting = Setting(tmp_path)
     with subprocess.Popen(
-        [sys.executable, "-m", "imdb_producer"],
+        [sys.executable, "-m", "imdb_producer", "run"],
         env=setting.environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
         try:
-            assert process.stderr is not None
-            for line in process.stderr:
-                if line.startswith("Prepared"):
-                    break
-            time.sleep(0.5)
+            wait_for_state(setting, "preparing")
+            time.sleep(1)
             start = time.monotonic()
             process.send_signal(number)
             _, rest = process.communicate(timeout=20)

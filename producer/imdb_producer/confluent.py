@@ -1,0 +1,146 @@
+"""The fast client, of the extra `fast`: confluent-kafka, which is librdkafka, in C."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from confluent_kafka import KafkaException, Producer
+
+from imdb_producer import client
+from imdb_producer.errors import DeliveryError
+from imdb_producer.records import Message
+
+log = logging.getLogger(__name__)
+
+#: The same as the default client's, by librdkafka's names.
+SETTINGS: dict[str, Any] = {
+    "client.id": client.CLIENT_ID,
+    "acks": "all",
+    "enable.idempotence": True,
+    "compression.type": client.COMPRESSION,
+    "linger.ms": client.LINGER_MS,
+    "batch.size": client.BATCH_BYTES,
+    "queue.buffering.max.kbytes": client.BUFFER_BYTES // 1024,
+    "queue.buffering.max.messages": 1_000_000,
+    "request.timeout.ms": client.REQUEST_TIMEOUT_MS,
+    "delivery.timeout.ms": client.DELIVERY_TIMEOUT_MS,
+    "reconnect.backoff.max.ms": client.RECONNECT_BACKOFF_MAX_MS,
+    "allow.auto.create.topics": False,
+    # The partition of a key is the one that the default client and Kafka's own take.
+    "partitioner": "murmur2_random",
+    "statistics.interval.ms": 1000,
+}
+#: Messages between two looks at what came back; it need not be after each.
+_POLL_EVERY = 64
+
+
+class ConfluentClient:
+    """A client by confluent-kafka."""
+
+    def __init__(self, bootstrap_servers: Sequence[str], topic: str) -> None:
+        """Make it; it connects when it sends."""
+        self._topic = topic
+        self._handed_over = 0
+        self._acknowledged = 0
+        self._early: set[int] = set()
+        self._failed = 0
+        self._error: Any = None
+        self._retries = 0
+        self._producer = Producer(
+            SETTINGS
+            | {
+                "bootstrap.servers": ",".join(bootstrap_servers),
+                "stats_cb": self._take_statistics,
+                "logger": log,
+            }
+        )
+        self._produce = self._producer.produce
+
+    def send(self, message: Message) -> None:
+        """See `Client.send`."""
+        key, value, event_id = message
+        number = self._handed_over
+        deadline = 0.0
+        while True:
+            try:
+                self._produce(
+                    self._topic,
+                    value,
+                    key,
+                    on_delivery=partial(self._delivered, number),
+                    headers=[("event_id", event_id)],
+                )
+                break
+            except BufferError:
+                now = time.monotonic()
+                deadline = deadline or now + client.MAX_BLOCK_MS / 1000
+                if now > deadline:
+                    raise self._not_taken(message, "its buffer stays full") from None
+                self._producer.poll(0.1)
+            except KafkaException as error:
+                raise self._not_taken(message, error) from error
+        self._handed_over = number + 1
+        if not self._handed_over % _POLL_EVERY:
+            self._producer.poll(0)
+
+    def _not_taken(self, message: Message, reason: object) -> DeliveryError:
+        return DeliveryError(
+            f"Kafka did not take record {message.key.decode()}: {reason}. "
+            f"Check that the topic {self._topic} exists and that its broker is up."
+        )
+
+    def _delivered(self, number: int, error: Any, _message: Any) -> None:
+        """Count a result; those of several partitions come in any order."""
+        if error is not None:
+            self._failed += 1
+            self._error = self._error or error
+        elif number == self._acknowledged:
+            number += 1
+            early = self._early
+            while number in early:
+                early.remove(number)
+                number += 1
+            self._acknowledged = number
+        else:
+            self._early.add(number)
+
+    def _take_statistics(self, text: str) -> None:
+        brokers = json.loads(text).get("brokers", {}).values()
+        self._retries = sum(broker.get("txretries", 0) for broker in brokers)
+
+    def acknowledged(self) -> int:
+        """See `Client.acknowledged`."""
+        self._producer.poll(0)
+        if self._error is not None:
+            raise DeliveryError(client.not_delivered(self._failed, self._acknowledged, self._error))
+        return self._acknowledged
+
+    @property
+    def failed(self) -> int:
+        """See `Client.failed`."""
+        return self._failed
+
+    @property
+    def retries(self) -> int:
+        """See `Client.retries`."""
+        return self._retries
+
+    def wait(self, timeout: float) -> None:
+        """See `Client.wait`."""
+        self._producer.poll(timeout)
+
+    def flush(self, timeout: float) -> None:
+        """See `Client.flush`."""
+        self._producer.flush(timeout)
+
+    def close(self, timeout: float) -> None:
+        """See `Client.close`."""
+        self._producer.flush(timeout)
+        # What is still out is given up, else the interpreter would wait for it at its end.
+        self._producer.purge()
+        self._producer.flush(timeout)

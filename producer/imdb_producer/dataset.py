@@ -1,0 +1,118 @@
+"""A data set: both dumps on this host, and the messages that are made of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from imdb_producer.config import Config
+from imdb_producer.download import Beat, Patience, fetch, no_beat
+from imdb_producer.errors import DataError
+from imdb_producer.prepare import Counts, read_movies, read_ratings
+from imdb_producer.ratings import Ratings
+from imdb_producer.records import FORMAT, Message, to_message
+from imdb_producer.sources import Source, open_blocks
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """Two dumps, and what is taken of them."""
+
+    basics: Source
+    ratings: Source
+    min_votes: int
+    limit: int | None
+    scratch: Path | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """A name that every other content of the dumps or choice from them has not."""
+        parts = [FORMAT, self.basics.sha256, self.ratings.sha256, self.min_votes, self.limit]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    @property
+    def modified(self) -> float:
+        """Unix time of the last change of titles at their origin; 0 if it is not known."""
+        return self.basics.modified
+
+
+def fetch_data_set(config: Config, beat: Beat = no_beat) -> DataSet:
+    """Bring both dumps to this host.
+
+    Raises:
+        SourceError, BusyError: see download.
+    """
+    patience = Patience(attempts=config.download_attempts)
+    ratings, basics = (
+        fetch(
+            url,
+            config.cache_dir,
+            name,
+            allow_cached=config.allow_cached,
+            patience=patience,
+            beat=beat,
+        )
+        for url, name in (
+            (config.ratings_url, "title.ratings"),
+            (config.basics_url, "title.basics"),
+        )
+    )
+    scratch = config.cache_dir if config.cache_dir.is_dir() else None
+    return DataSet(basics, ratings, config.min_votes, config.limit, scratch)
+
+
+def read_messages(data_set: DataSet, beat: Beat = no_beat) -> Iterator[Message]:
+    """Make the messages, in the order of title.basics; log what became of each row at the end.
+
+    Raises:
+        SourceError, DataError: see sources and prepare; also when the last message was given, so
+            that nothing may be sent before.
+    """
+    rating_counts, movie_counts = Counts(), Counts()
+    ratings = Ratings(data_set.scratch)
+    try:
+        with open_blocks(data_set.ratings.path) as blocks:
+            told = _told(blocks, "reading title.ratings, rows", rating_counts, beat)
+            read_ratings(told, data_set.min_votes, rating_counts, ratings)
+        _log_loaded("title.ratings", rating_counts)
+
+        with open_blocks(data_set.basics.path) as blocks:
+            told = _told(blocks, "reading title.basics, rows", movie_counts, beat)
+            records = read_movies(told, ratings, movie_counts)
+            yield from map(to_message, islice(records, data_set.limit))
+            # Beyond the cap the rest is read too, so that the counts tell of the whole dump.
+            for _ in records:
+                pass
+        _log_loaded("title.basics", movie_counts)
+    finally:
+        ratings.close()
+    if not movie_counts.kept:
+        raise DataError(
+            f"No movie is left to send: {movie_counts}. Check that BASICS_URL and RATINGS_URL "
+            f"are of the same data set, and MIN_VOTES ({data_set.min_votes})."
+        )
+
+
+def _told(blocks: Iterator[bytes], what: str, counts: Counts, beat: Beat) -> Iterator[bytes]:
+    for block in blocks:
+        beat(what, counts.read, None)
+        yield block
+
+
+def _log_loaded(dump: str, counts: Counts) -> None:
+    log.info("Loaded %d rows of %s: %s", counts.read, dump, counts)
+    for example in counts.examples:
+        log.warning("Malformed row of %s passed over: %s", dump, example)
+    if counts.malformed > len(counts.examples):
+        log.warning(
+            "%d more malformed rows of %s passed over",
+            counts.malformed - len(counts.examples),
+            dump,
+        )

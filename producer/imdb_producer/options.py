@@ -1,0 +1,112 @@
+"""The command line's options, each of which is a setting of the environment too."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from imdb_producer.config import BASICS_URL, KAFKA_CLIENTS, LOG_FORMATS, RATINGS_URL
+
+#: The commands.
+RUN, PREPARE, CHECK = "run", "prepare", "check"
+_ALL = (RUN, PREPARE, CHECK)
+_SENDING = (RUN, CHECK)
+
+
+class Option(NamedTuple):
+    """A setting: its name in the environment, its option, and what `--help` says of it.
+
+    `constant` is its value where the option takes none, or need not.
+    """
+
+    name: str
+    option: str
+    shape: str
+    help: str
+    commands: tuple[str, ...] = _ALL
+    constant: str = ""
+
+
+OPTIONS = (
+    Option(
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "--bootstrap-servers",
+        "HOST:PORT[,...]",
+        "brokers (required)",
+        _SENDING,
+    ),
+    Option("KAFKA_TOPIC", "--topic", "NAME", "topic to send to (imdb-movies)", _SENDING),
+    Option(
+        "MSGS_PER_SEC",
+        "--msgs-per-sec",
+        "RATE",
+        "messages a second; 0 is as fast as the broker takes them (10)",
+        (RUN,),
+    ),
+    Option(
+        "RESEND",
+        "--resend",
+        "TEXT",
+        "send all again, also what was delivered before; in the environment any text, and another "
+        "one for each time",
+        (RUN,),
+        constant="now",
+    ),
+    Option(
+        "KAFKA_CLIENT",
+        "--kafka-client",
+        "|".join(KAFKA_CLIENTS),
+        f"client to send with; confluent is of the extra `fast` ({KAFKA_CLIENTS[0]})",
+        _SENDING,
+    ),
+    Option("BASICS_URL", "--basics", "URL", f"titles: https:// or file:// ({BASICS_URL})"),
+    Option("RATINGS_URL", "--ratings", "URL", f"ratings, in the same forms ({RATINGS_URL})"),
+    Option("MIN_VOTES", "--min-votes", "N", "least number of votes of a movie (1000)"),
+    Option("PRODUCER_LIMIT", "--limit", "N", "at most so many records; empty is all"),
+    Option(
+        "CACHE_DIR",
+        "--cache-dir",
+        "DIR",
+        "folder of downloads and progress (/var/lib/imdb-producer)",
+    ),
+    Option(
+        "ALLOW_CACHED",
+        "--allow-cached",
+        "yes|no",
+        "without network use the last download of the same URL (yes)",
+    ),
+    Option(
+        "DOWNLOAD_ATTEMPTS",
+        "--download-attempts",
+        "N",
+        "attempts in a row that may bring nothing new (6)",
+    ),
+    Option(
+        "STATUS_FILE",
+        "--status-file",
+        "FILE",
+        "file to report the status in; empty is none",
+        (RUN,),
+    ),
+    Option(
+        "METRICS_PORT",
+        "--metrics-port",
+        "PORT",
+        "port that serves metrics to Prometheus; 0 is none (0)",
+        (RUN,),
+    ),
+    Option(
+        "METRICS_ADDRESS",
+        "--metrics-address",
+        "ADDRESS",
+        "address that the port is opened on (127.0.0.1)",
+        (RUN,),
+    ),
+    Option(
+        "METRICS_FILE",
+        "--metrics-file",
+        "FILE",
+        "file of the same metrics, for node_exporter's textfile collector; empty is none",
+        (RUN,),
+    ),
+    Option("LOG_FORMAT", "--log-format", "|".join(LOG_FORMATS), "how log lines are written (text)"),
+)

@@ -1,0 +1,142 @@
+"""What is to be sent now: all of a data set, the rest of it, what a new one changes, or nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from imdb_producer.delivered import Delivered
+from imdb_producer.outbox import Outbox, outbox_path, write_outbox
+from imdb_producer.progress import Progress, ProgressFile, ProgressStore
+from imdb_producer.records import Message
+
+log = logging.getLogger(__name__)
+
+Prepare = Callable[[], Iterator[Message]]
+
+
+class Resumption:
+    """One topic's memory of what it was sent.
+
+    In the order in which it is written, so that a crash at any point costs duplicates of the same
+    event ids at most, and no record: the records to send, then how many of them are acknowledged,
+    and when the next data set comes, what the topic has of each movie.
+    """
+
+    def __init__(self, folder: Path, store: ProgressStore | None = None) -> None:
+        """Keep it in `folder`, which is made; the progress elsewhere if a `store` is given.
+
+        Raises:
+            StateError: it cannot be read or written.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._store = store or ProgressFile(folder / "progress.json")
+        self._delivered = Delivered(folder / "delivered.sqlite")
+        self._progress: Progress | None = None
+
+    def begin(
+        self, data_set: str, destination: str, resend: str, prepare: Prepare
+    ) -> tuple[Outbox, Progress]:
+        """Find out what to send, and how much of it is delivered already.
+
+        Args:
+            data_set: another name for every other content of the dumps or choice from them.
+            destination: another name for every other topic, also for one made anew.
+            resend: empty, or a request to send all again, which is met once.
+            prepare: makes all messages of the data set; called only if they are needed.
+
+        Raises:
+            StateError: what was kept cannot be read or written.
+        """
+        last = self._store.load()
+        anew = _why_all_of_it(last, destination, resend)
+        if last is None or anew:
+            log.info("Sending all of the data set: %s", anew)
+            self._delivered.clear()
+        elif last.data_set != data_set:
+            self._absorb(last)
+            log.info("The dumps, or the choice from them, have changed: sending the difference")
+        elif last.finished:
+            self._absorb(last)
+            self._progress = last
+            return Outbox(outbox_path(self._folder, last.batch), last.total, last.batch), last
+        else:
+            outbox = self._rest_of(last, prepare)
+            if outbox.digest == last.batch:
+                self._progress = last
+                return outbox, last
+            log.warning("What was left to send cannot be told any more: sending it all")
+            return outbox, self._start(replace(last, batch=outbox.digest, position=0), outbox)
+        outbox = write_outbox(self._folder, self._new_in(prepare()))
+        started = Progress(
+            data_set, destination, outbox.digest, 0, outbox.total, resend or _resend_of(last)
+        )
+        return outbox, self._start(started, outbox)
+
+    def advance(self, position: int) -> None:
+        """Keep that the first `position` messages are acknowledged.
+
+        Raises:
+            StateError: it cannot be kept.
+        """
+        assert self._progress is not None, "begin() comes first"
+        if position != self._progress.position:
+            self._progress = replace(self._progress, position=position)
+            self._store.save(self._progress)
+
+    def finish(self) -> None:
+        """Note all that was delivered of a finished data set, and give back the disk."""
+        assert self._progress is not None, "begin() comes first"
+        self._absorb(self._progress)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._delivered.close()
+
+    def _start(self, progress: Progress, outbox: Outbox) -> Progress:
+        progress = replace(progress, total=outbox.total)
+        self._store.save(progress)
+        self._progress = progress
+        self._remove_outboxes(keep=outbox.path)
+        return progress
+
+    def _rest_of(self, last: Progress, prepare: Prepare) -> Outbox:
+        path = outbox_path(self._folder, last.batch)
+        if path.exists():
+            return Outbox(path, last.total, last.batch)
+        return write_outbox(self._folder, self._new_in(prepare()))
+
+    def _new_in(self, messages: Iterator[Message]) -> Iterator[Message]:
+        return (message for message in messages if not self._delivered.holds(message))
+
+    def _absorb(self, progress: Progress) -> None:
+        """Note the delivered part of an outbox. Doing it twice is doing it once."""
+        outbox = Outbox(outbox_path(self._folder, progress.batch), progress.total, progress.batch)
+        if outbox.path.exists():
+            self._delivered.add(outbox.messages(stop=progress.position))
+            if progress.finished:
+                self._remove_outboxes(keep=None)
+
+    def _remove_outboxes(self, keep: Path | None) -> None:
+        for path in self._folder.glob("outbox*"):
+            if path != keep:
+                with suppress(FileNotFoundError):
+                    path.unlink()
+
+
+def _why_all_of_it(last: Progress | None, destination: str, resend: str) -> str:
+    if last is None:
+        return "nothing was sent before"
+    if last.destination != destination:
+        return f"the topic is another one than before ({destination})"
+    if resend and last.resend != resend:
+        return "RESEND asks for it"
+    return ""
+
+
+def _resend_of(last: Progress | None) -> str:
+    return last.resend if last else ""

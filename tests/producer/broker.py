@@ -1,0 +1,195 @@
+"""ZooKeeper and Kafka as plain processes on the loopback, from the project's own archives."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.admin import NewTopic
+from kafka.errors import KafkaError
+
+REPOSITORY = Path(__file__).parents[2]
+#: A JVM that starts fast and takes little.
+_JVM = ["java", "-Xmx384m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto"]
+#: Seconds that each of the two may take to start on a busy machine.
+_PATIENCE = 120.0
+
+
+def unpacked(release: str) -> Path:
+    """Give a release's folder: its archive from the cache, unpacked beside it once."""
+    defaults = (REPOSITORY / f"roles/{release}/defaults/main.yml").read_text()
+    version = re.search(rf'^{release}_version: "?([0-9.]+)"?$', defaults, re.MULTILINE)
+    assert version, f"roles/{release}/defaults/main.yml names no {release}_version"
+    fetched = subprocess.run(
+        [sys.executable, REPOSITORY / "artifacts/artifacts.py", "fetch", f"{release}={version[1]}"],
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=900,
+    )
+    found = json.loads(fetched.stdout)[release]
+    archive = Path(found["archive"])
+    home = archive.parent / f"{release}-{version[1]}-{found['sha256'][:12]}"
+    if not home.exists():
+        with tempfile.TemporaryDirectory(dir=archive.parent) as partial:
+            subprocess.run(["tar", "-xf", archive, "-C", partial], check=True, timeout=300)
+            Path(partial).chmod(0o755)
+            Path(partial).rename(home)
+    return home
+
+
+def free_port() -> int:
+    """Give a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(what: str, ready: Callable[[], bool], seconds: float = _PATIENCE) -> None:
+    """Wait until it is so; fail with what was waited for."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.1)
+
+
+def takes_connections(port: int) -> bool:
+    """Say whether somebody listens on a port of the loopback."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Broker:
+    """A ZooKeeper and one Kafka broker, whose data lies in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Prepare both; start() starts them."""
+        self._folder = folder
+        self._zookeeper_port, self._port = free_port(), free_port()
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.address = f"127.0.0.1:{self._port}"
+        (folder / "zoo.cfg").write_text(
+            f"dataDir={folder}/zookeeper\nclientPort={self._zookeeper_port}\n"
+            "clientPortAddress=127.0.0.1\nadmin.enableServer=false\ntickTime=2000\n"
+        )
+        (folder / "server.properties").write_text(
+            f"broker.id=1\nlog.dirs={folder}/kafka\nlisteners=PLAINTEXT://{self.address}\n"
+            f"zookeeper.connect=127.0.0.1:{self._zookeeper_port}\nnum.partitions=3\n"
+            "offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n"
+            "auto.create.topics.enable=false\nzookeeper.session.timeout.ms=6000\n"
+            "controlled.shutdown.enable=false\n"
+        )
+
+    def start(self) -> None:
+        """Start what does not run, and wait until it answers."""
+        self._start(
+            "zookeeper",
+            "org.apache.zookeeper.server.quorum.QuorumPeerMain",
+            "zoo.cfg",
+            self._zookeeper_port,
+        )
+        self._start("kafka", "kafka.Kafka", "server.properties", self._port)
+        wait_until("the broker answers", self._answers)
+
+    def _start(self, release: str, program: str, configuration: str, port: int) -> None:
+        if release in self._processes:
+            return
+        classpath = f"{unpacked(release)}/libs/*"
+        with (self._folder / f"{release}.log").open("ab") as log:
+            self._processes[release] = subprocess.Popen(
+                [*_JVM, "-cp", classpath, program, str(self._folder / configuration)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder,
+            )
+        process = self._processes[release]
+
+        def up() -> bool:
+            assert process.poll() is None, self.log(release)
+            return takes_connections(port)
+
+        wait_until(f"{release} listens", up)
+
+    def _answers(self) -> bool:
+        try:
+            admin = KafkaAdminClient(
+                bootstrap_servers=self.address, bootstrap_timeout_ms=5000, request_timeout_ms=5000
+            )
+        except KafkaError:
+            return False
+        try:
+            return bool(admin.describe_cluster()["brokers"])
+        except KafkaError:
+            return False
+        finally:
+            admin.close()
+
+    def log(self, release: str) -> str:
+        """Give the end of what a process said."""
+        text = (self._folder / f"{release}.log").read_text(errors="replace")
+        return text[-3000:]
+
+    def stop_kafka(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """End the broker; ZooKeeper stays."""
+        self._stop("kafka", number)
+
+    def _stop(self, release: str, number: signal.Signals) -> None:
+        process = self._processes.pop(release)
+        os.kill(process.pid, number)
+        process.wait(timeout=60)
+
+    def close(self) -> None:
+        """End both."""
+        for release in ("kafka", "zookeeper"):
+            if release in self._processes:
+                self._stop(release, signal.SIGKILL)
+
+    def make_topic(self, name: str, partitions: int = 3) -> None:
+        """Make a topic, and wait until it can be written to."""
+        admin = KafkaAdminClient(bootstrap_servers=self.address)
+        try:
+            admin.create_topics([NewTopic(name, partitions, 1)])
+            admin.wait_for_topics([name], timeout_ms=30_000)
+        finally:
+            admin.close()
+
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic."""
+        admin = KafkaAdminClient(bootstrap_servers=self.address)
+        try:
+            admin.delete_topics([name])
+        finally:
+            admin.close()
+
+    def event_ids(self, topic: str) -> list[str]:
+        """Give the event id of every message of a topic, partition by partition."""
+        consumer = KafkaConsumer(
+            bootstrap_servers=self.address, enable_auto_commit=False, auto_offset_reset="earliest"
+        )
+        try:
+            partitions = [
+                TopicPartition(topic, it) for it in consumer.partitions_for_topic(topic) or ()
+            ]
+            consumer.assign(partitions)
+            consumer.seek_to_beginning(*partitions)
+            ends = consumer.end_offsets(partitions)
+            found: list[str] = []
+            deadline = time.monotonic() + _PATIENCE
+            while any(consumer.position(it) < ends[it] for it in partitions):
+                assert time.monotonic() < deadline, "the topic could not be read to its end"
+                for records in consumer.poll(timeout_ms=500).values():
+                    found += [dict(record.headers)["event_id"].decode() for record in records]
+            return found
+        finally:
+            consumer.close()

@@ -6,6 +6,8 @@ import re
 
 UNKNOWN = b"\\N"
 
+#: Bytes of a title. IMDb's longest have some hundred; a broker takes no message of a million.
+LONGEST_TEXT = 64 * 1024
 _TCONST = re.compile(rb"tt[0-9]+")
 _YEAR = re.compile(rb"[0-9]{4}")
 _RATING = re.compile(rb"[0-9]{1,2}(\.[0-9]+)?")
@@ -69,6 +71,8 @@ def integer(name: str, value: bytes) -> int:
 
 
 def text(name: str, value: bytes) -> str:
+    if len(value) > LONGEST_TEXT:
+        raise Malformed(f"{name} has {len(value)} bytes")
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:

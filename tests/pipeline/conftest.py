@@ -87,9 +87,7 @@ def expected(
         url = urlsplit(line.removeprefix(f"{name}=").strip('"'))
         # What is not a file on the host is one by now: the producer keeps its downloads.
         source = (
-            url.path
-            if url.scheme == "file"
-            else f"{variables['producer_data_dir']}/{download}"
+            url.path if url.scheme == "file" else f"{variables['producer_data_dir']}/{download}"
         )
         paths[name] = folder / Path(source).name
         with paths[name].open("wb") as file:

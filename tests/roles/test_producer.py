@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,8 +14,10 @@ from hosts import ROOT
 from testinfra.host import Host
 
 from ..variables import HostVariables
+from ..waiting import wait_for
 from .checks import (
     environment,
+    fetch,
     has_user,
     is_closed,
     is_confined,
@@ -34,7 +38,16 @@ SETTINGS = {
     "KAFKA_TOPIC": "producer_topic",
     "MSGS_PER_SEC": "producer_msgs_per_sec",
     "PRODUCER_LIMIT": "producer_limit",
+    "MIN_VOTES": "producer_min_votes",
+    "RESEND": "producer_resend",
+    "KAFKA_CLIENT": "producer_kafka_client",
+    "METRICS_PORT": "producer_metrics_port",
+    "LOG_FORMAT": "producer_log_format",
 }
+STATUS_LINE = re.compile(
+    r"(finished: )?sent (?P<sent>[0-9,]+) of (?P<total>[0-9,]+) \([0-9.]+ %\), [0-9.]+/s"
+    r"(, ETA [0-9]+:[0-9]{2}:[0-9]{2})?"
+)
 
 
 def test_unit_is_enabled_and_active(host: Host) -> None:
@@ -99,3 +112,75 @@ def test_says_how_far_it_is_to_everyone(host: Host) -> None:
     status = json.loads(host.file("/run/imdb-producer/status.json").content_string)
     assert status["state"] in {"preparing", "sending", "finished", "stopped"}
     assert status["failed"] == 0
+
+
+def shown(host: Host, unit: str, name: str) -> str:
+    """What systemd says of a unit's property."""
+    return str(host.check_output(f"systemctl show --property={name} --value {unit}"))
+
+
+def sends_or_has_sent(host: Host) -> dict[str, Any]:
+    """The status, once there is something to tell."""
+    return wait_for(
+        "the producer sends, or has sent",
+        lambda: json.loads(host.file("/run/imdb-producer/status.json").content_string),
+        lambda status: status["state"] in {"sending", "finished"} and status["sent"] > 0,
+        120,
+    )
+
+
+def test_systemctl_status_says_how_far_it_is(host: Host) -> None:
+    status = sends_or_has_sent(host)
+    line = wait_for(
+        "systemd knows it too",
+        lambda: shown(host, "imdb-producer", "StatusText"),
+        lambda text: STATUS_LINE.fullmatch(text) is not None,
+        30,
+    )
+    assert f" of {status['total']:,} (" in line
+
+
+def test_is_ready_only_when_it_says_so_and_is_watched(host: Host, variables: HostVariables) -> None:
+    assert shown(host, "imdb-producer", "Type") == "notify"
+    minutes, seconds = divmod(int(variables["producer_watchdog_timeout"]), 60)
+    expected = " ".join(
+        [*([f"{minutes}min"] if minutes else []), *([f"{seconds}s"] if seconds else [])]
+    )
+    assert shown(host, "imdb-producer", "WatchdogUSec") == expected
+
+
+def test_metrics_tell_the_same(host: Host, variables: HostVariables) -> None:
+    status = sends_or_has_sent(host)
+    text = host.file("/run/imdb-producer/metrics.prom").content_string
+    if shown(host, "imdb-producer", "MainPID") != "0" and variables["producer_metrics_port"]:
+        address = f"{variables['producer_metrics_address']}:{variables['producer_metrics_port']}"
+        text = fetch(host, f"http://{address}/metrics")
+    metrics = dict(re.findall(r"^(imdb_producer_\w+) ([0-9.e+]+)$", text, re.MULTILINE))
+    assert float(metrics["imdb_producer_records"]) == status["total"]
+    assert float(metrics["imdb_producer_position"]) >= status["sent"]
+    assert float(metrics["imdb_producer_failed_total"]) == 0
+    assert float(metrics["imdb_producer_data_set_age_seconds"]) > 0
+
+
+def test_goes_on_where_it_was(host: Host) -> None:
+    sends_or_has_sent(host)
+    with host.sudo():
+        journal = host.check_output("journalctl --no-pager --output=cat --unit=imdb-producer")
+    prepared = re.findall(r"^Prepared [0-9]+ records(.*)$", journal, re.MULTILINE)
+    assert prepared
+    # What follows a kill and a reboot does not begin from the start.
+    assert all("of them are delivered" in remarks for remarks in prepared[1:]), prepared
+
+
+def test_looks_for_new_dumps_when_it_is_asked_to(host: Host, variables: HostVariables) -> None:
+    timer = host.service("imdb-producer-refresh.timer")
+    wanted = bool(variables["producer_refresh_schedule"])
+    assert (timer.is_enabled, timer.is_running) == (wanted, wanted)
+    if wanted:
+        calendar = shown(host, "imdb-producer-refresh.timer", "TimersCalendar")
+        assert variables["producer_refresh_schedule"] in calendar
+
+
+def test_extra_is_used_if_it_is_asked_for(host: Host, variables: HostVariables) -> None:
+    wrapper = host.file("/usr/local/bin/imdb-producer").content_string
+    assert ("/opt/imdb-producer-fast/" in wrapper) == bool(variables["producer_fast"])

@@ -54,6 +54,15 @@ class Delivered:
                     [(it.key, bytes.fromhex(it.event_id.decode())) for it in some],
                 )
 
+    def forget(self, messages: Iterable[Message]) -> None:
+        """Forget what the topic has of these movies, as it is not certain."""
+        rest = iter(messages)
+        with self._explained(), self._transaction():
+            while some := list(islice(rest, _TOGETHER)):
+                self._database.executemany(
+                    "DELETE FROM delivered WHERE tconst = ?", [(it.key,) for it in some]
+                )
+
     def clear(self) -> None:
         """Forget everything: the topic is another one, or all is to be sent again."""
         with self._explained(), self._transaction():

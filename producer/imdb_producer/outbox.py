@@ -36,9 +36,12 @@ class Outbox:
         Raises:
             StateError: the file is gone or damaged.
         """
+        end = self.total if stop is None else stop
+        if start >= end:
+            return
         try:
             with self.path.open("rb", _BUFFER) as lines:
-                for line in islice(lines, start, self.total if stop is None else stop):
+                for line in islice(lines, start, end):
                     event_id, key, value = line[:-1].split(b"\t", 2)
                     yield Message(key, value, event_id)
         except (OSError, ValueError) as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from imdb_producer import cache, download
+from imdb_producer import cache
 from imdb_producer.download import Patience, fetch
 from imdb_producer.errors import BusyError, SourceError
 from imdb_producer.lock import exclusive
@@ -171,7 +171,7 @@ def test_the_server_says_how_long_to_wait(
     site: Site, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(download.time, "sleep", waits.append)
+    monkeypatch.setattr("imdb_producer.download.time.sleep", waits.append)
     site.answers = deque([Answer(status=503, headers={"Retry-After": "7"})])
     assert is_whole(get(site, folder))
     assert waits == [7]
@@ -294,7 +294,7 @@ def test_too_little_room_is_seen_before_it_is_filled(
 ) -> None:
     free = os.statvfs("/")
     little = os.statvfs_result((*free[:4], 0, *free[5:]))
-    monkeypatch.setattr(download.os, "statvfs", lambda _: little)
+    monkeypatch.setattr("imdb_producer.download.os.statvfs", lambda _: little)
     with pytest.raises(SourceError, match=r"takes [0-9,]+ bytes more, and 0 are free"):
         get(site, folder)
 

@@ -1,0 +1,298 @@
+"""The program against a real broker: killed, cut off, started twice; nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+import sample_data
+from kafka import KafkaConsumer
+
+from imdb_producer.records import Message
+from imdb_producer.send import FLUSH_RECORDS, WINDOW_RECORDS
+from imdb_producer.topic import wait_for_topic
+
+from .broker import Broker, free_port, wait_until
+
+SEED = int(os.environ.get("TEST_SEED", random.randrange(2**32)))
+#: Seconds within which a start, on a busy machine, leads to the first acknowledgement.
+PATIENCE = 90
+
+
+class Setting:
+    """A data set, a topic of its own, and the program's settings."""
+
+    def __init__(self, broker: Broker, folder: Path, titles: int) -> None:
+        self.broker = broker
+        self.folder = folder
+        self.topic = f"movies-{folder.name}"[:200]
+        broker.make_topic(self.topic)
+        self.kept = self.generate(titles, seed=1)
+        self.status_file = folder / "status.json"
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "KAFKA_BOOTSTRAP_SERVERS": broker.address,
+            "KAFKA_TOPIC": self.topic,
+            "BASICS_URL": (folder / sample_data.BASICS_FILE).as_uri(),
+            "RATINGS_URL": (folder / sample_data.RATINGS_FILE).as_uri(),
+            "CACHE_DIR": str(folder / "cache"),
+            "STATUS_FILE": str(self.status_file),
+        }
+
+    def generate(self, titles: int, seed: int) -> int:
+        return sample_data.generate(self.folder, titles, seed, kept_share=0.9).kept
+
+    def command(self, *options: str) -> list[str]:
+        return [sys.executable, "-m", "imdb_producer", *options]
+
+    def expected(self) -> set[str]:
+        """The event ids of the data set, as `prepare` makes the records."""
+        made = subprocess.run(
+            self.command("prepare", "-"),
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=PATIENCE,
+            check=True,
+        )
+        from imdb_producer.records import event_id
+
+        return {event_id(line) for line in made.stdout.splitlines()}
+
+    @contextmanager
+    def started(self, *options: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
+        self.status_file.unlink(missing_ok=True)
+        process = subprocess.Popen(
+            self.command("run", *options),
+            env=self.environment | settings,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate(timeout=PATIENCE)
+
+    def run(self, *options: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command("run", *options),
+            env=self.environment | settings,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    def status(self) -> dict[str, float]:
+        try:
+            content: dict[str, float] = json.loads(self.status_file.read_text())
+        except FileNotFoundError:
+            return {"handed_over": 0, "sent": 0, "resumed_at": 0}
+        return content
+
+    def wait_for_sent(self, number: int) -> None:
+        wait_until(f"{number} sent", lambda: self.status()["handed_over"] >= number, PATIENCE)
+
+
+@pytest.fixture
+def setting(broker: Broker, tmp_path: Path) -> Setting:
+    return Setting(broker, tmp_path, titles=3000)
+
+
+def kills_lose_nothing(setting: Setting, kills: int, rate: str, window: int, client: str) -> None:
+    """Kill the program at random moments, let it end, and look at the topic."""
+    print(f"TEST_SEED={SEED}")
+    generator = random.Random(SEED)
+    settings = {"MSGS_PER_SEC": rate, "KAFKA_CLIENT": client}
+    for _ in range(kills):
+        with setting.started(**settings) as process:
+            # In the midst of sending, or at any moment before.
+            if generator.random() < 0.9:
+                setting.wait_for_sent(1)
+            time.sleep(generator.uniform(0, 1.5 if float(rate) else 0.3))
+            assert process.poll() is None, "it was through before it could be killed"
+            process.send_signal(signal.SIGKILL)
+    last = setting.run(**settings)
+    assert last.returncode == 0, last.stderr
+    times = Counter(setting.broker.event_ids(setting.topic))
+    assert set(times) == setting.expected()
+    assert times.total() - len(times) <= kills * window
+
+
+@pytest.mark.parametrize("client", ["kafka-python", "confluent"])
+def test_kills_lose_nothing_and_double_what_was_in_flight(
+    broker: Broker, tmp_path: Path, client: str
+) -> None:
+    setting = Setting(broker, tmp_path, titles=12_000)
+    kills_lose_nothing(setting, 2, "2000", FLUSH_RECORDS, client)
+
+
+@pytest.mark.slow
+def test_20_kills_at_2000_a_second(broker: Broker, tmp_path: Path) -> None:
+    setting = Setting(broker, tmp_path, titles=100_000)
+    kills_lose_nothing(setting, 20, "2000", FLUSH_RECORDS, "kafka-python")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("client", ["kafka-python", "confluent"])
+def test_kills_at_full_speed(broker: Broker, tmp_path: Path, client: str) -> None:
+    setting = Setting(broker, tmp_path, titles=400_000)
+    kills_lose_nothing(setting, 5, "0", WINDOW_RECORDS, client)
+
+
+def test_finished_it_sends_no_more_and_a_new_dump_sends_the_difference(setting: Setting) -> None:
+    assert setting.run(MSGS_PER_SEC="0").returncode == 0
+    again = setting.run(MSGS_PER_SEC="0")
+    assert "Nothing to send: this data set is delivered" in again.stderr
+    assert len(setting.broker.event_ids(setting.topic)) == setting.kept
+    before = setting.expected()
+    # The same titles, and some more.
+    setting.generate(3100, seed=1)
+    assert setting.run(MSGS_PER_SEC="0").returncode == 0
+    after = setting.expected()
+    assert len(after - before) > 50
+    assert sorted(setting.broker.event_ids(setting.topic)) == sorted(before | after)
+
+
+def test_a_topic_made_anew_gets_everything(setting: Setting) -> None:
+    assert setting.run(MSGS_PER_SEC="0").returncode == 0
+    setting.broker.delete_topic(setting.topic)
+
+    def gone() -> bool:
+        consumer = KafkaConsumer(bootstrap_servers=setting.broker.address)
+        try:
+            return setting.topic not in consumer.topics()
+        finally:
+            consumer.close()
+
+    wait_until("the topic is gone", gone)
+    setting.broker.make_topic(setting.topic)
+    anew = setting.run(MSGS_PER_SEC="0")
+    assert "the topic is another one than before" in anew.stderr
+    assert set(setting.broker.event_ids(setting.topic)) == setting.expected()
+
+
+def test_a_second_producer_says_why_it_refuses(setting: Setting) -> None:
+    with setting.started(MSGS_PER_SEC="10") as first:
+        setting.wait_for_sent(1)
+        second = setting.run(STATUS_FILE="")
+        assert second.returncode == 3
+        assert f"Another producer (process {first.pid}) sends in " in second.stderr
+        assert "systemctl stop imdb-producer" in second.stderr
+        assert first.poll() is None
+
+
+def test_sigterm_flushes_and_ends_with_0(setting: Setting) -> None:
+    with setting.started(MSGS_PER_SEC="200") as process:
+        setting.wait_for_sent(100)
+        process.terminate()
+        _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    match = re.search(r"Stopped: (\d+) of \d+ records are delivered", said)
+    assert match, said
+    # All that was handed over was waited for: not one is sent twice.
+    assert len(setting.broker.event_ids(setting.topic)) == int(match[1])
+    assert setting.run(MSGS_PER_SEC="0").returncode == 0
+    assert sorted(setting.broker.event_ids(setting.topic)) == sorted(setting.expected())
+
+
+def test_numbers_are_served_while_it_sends(setting: Setting) -> None:
+    port = free_port()
+    file = setting.folder / "metrics.prom"
+    with setting.started(
+        MSGS_PER_SEC="200", METRICS_PORT=str(port), METRICS_FILE=str(file), LOG_FORMAT="json"
+    ) as process:
+        setting.wait_for_sent(300)
+        text = urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+        process.terminate()
+        _, said = process.communicate(timeout=PATIENCE)
+    numbers = dict(re.findall(r"^imdb_producer_(\w+) ([0-9.e+-]+)$", text, re.MULTILINE))
+    assert float(numbers["sent_total"]) >= float(numbers["acknowledged_total"]) > 0
+    assert float(numbers["records"]) == setting.kept
+    assert float(numbers["failed_total"]) == float(numbers["retries_total"]) == 0
+    assert float(numbers["rate"]) > 0
+    assert float(numbers["data_set_age_seconds"]) >= 0
+    assert 'imdb_producer_state{state="sending"} 1.0' in text
+    assert 'imdb_producer_state{state="stopped"} 1.0' in file.read_text()
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert {"time", "level", "logger", "message"} == set(lines[0])
+    assert any(line["message"].startswith("Prepared") for line in lines)
+
+
+def test_both_clients_take_the_same_partitions(broker: Broker, tmp_path: Path) -> None:
+    from imdb_producer.client import make_client
+
+    places = []
+    for name in ("kafka-python", "confluent"):
+        topic = f"partitions-{name}"
+        broker.make_topic(topic)
+        assert wait_for_topic([broker.address], topic).partitions == (0, 1, 2)
+        client = make_client(name, [broker.address], topic)
+        for number in range(200):
+            client.send(Message(b"tt%07d" % number, b"{}", b"%064x" % number))
+        client.flush(30)
+        assert client.acknowledged() == 200
+        client.close(5)
+        consumer = KafkaConsumer(
+            topic, bootstrap_servers=broker.address, auto_offset_reset="earliest"
+        )
+        found: dict[bytes, tuple[int, list[tuple[str, bytes]]]] = {}
+        wait_until("all are read", lambda c=consumer, f=found: _read(c, f) == 200)  # type: ignore[misc]
+        consumer.close()
+        places.append(found)
+    assert places[0] == places[1]
+
+
+def _read(consumer: KafkaConsumer, found: dict[bytes, tuple[int, list[tuple[str, bytes]]]]) -> int:
+    for records in consumer.poll(timeout_ms=500).values():
+        for it in records:
+            found[it.key] = (it.partition, list(it.headers))
+    return len(found)
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("client", ["kafka-python", "confluent"])
+def test_a_broker_away_for_60_seconds_loses_nothing_and_keeps_nobody_busy(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, client: str
+) -> None:
+    # Of its own: it is taken away.
+    broker = Broker(tmp_path_factory.mktemp("broker"))
+    try:
+        broker.start()
+        setting = Setting(broker, tmp_path, titles=30_000)
+        with setting.started(MSGS_PER_SEC="1000", KAFKA_CLIENT=client) as process:
+            setting.wait_for_sent(2000)
+            broker.stop_kafka()
+            before = cpu_seconds(process.pid)
+            time.sleep(60)
+            busy = cpu_seconds(process.pid) - before
+            assert process.poll() is None
+            broker.start()
+            _, said = process.communicate(timeout=300)
+        assert process.returncode == 0, said
+        assert busy < 15, f"{busy:.1f} s of CPU in 60 s of waiting"
+        times = Counter(broker.event_ids(setting.topic))
+        assert set(times) == setting.expected()
+        # What the broker had taken and could not acknowledge may come twice, when its memory of
+        # the producer is older than its data: never more than was in flight.
+        assert times.total() - len(times) <= FLUSH_RECORDS
+    finally:
+        broker.close()

@@ -1,0 +1,271 @@
+"""What is sent after a crash, a finished run, a new dump, another topic: by a fake broker."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imdb_producer.delivered import Delivered
+from imdb_producer.errors import BusyError, StateError
+from imdb_producer.lock import exclusive
+from imdb_producer.outbox import write_outbox
+from imdb_producer.progress import Progress, ProgressFile
+from imdb_producer.records import Message
+from imdb_producer.resume import Resumption
+
+SEED = int(os.environ.get("TEST_SEED", random.randrange(2**32)))
+TOPIC = "cluster/imdb-movies/1"
+
+
+def message(number: int, version: int = 0) -> Message:
+    return Message(b"tt%07d" % number, b'{"v":%d}' % version, b"%064x" % (number * 1000 + version))
+
+
+def data_set(count: int, changed: int = 0) -> list[Message]:
+    """So many movies, of which the first `changed` are of another version."""
+    return [message(number, int(number < changed)) for number in range(count)]
+
+
+class Topic:
+    """A topic, and runs of the producer that end when they are told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.received: list[bytes] = []
+        self.name = TOPIC
+
+    def run(
+        self,
+        messages: list[Message],
+        *,
+        name: str = "data",
+        crash_after: int | None = None,
+        keep_every: int = 10,
+        resend: str = "",
+        finish: bool = True,
+    ) -> int:
+        """Send; give how many were sent. A crash comes after so many of them."""
+
+        def prepare() -> Iterator[Message]:
+            return iter(messages)
+
+        resumption = Resumption(self.folder)
+        try:
+            outbox, progress = resumption.begin(name, self.name, resend, prepare)
+            sent = 0
+            for position, it in enumerate(outbox.messages(progress.position), progress.position):
+                if sent == crash_after:
+                    return sent
+                self.received.append(it.event_id)
+                sent += 1
+                if (position + 1) % keep_every == 0:
+                    resumption.advance(position + 1)
+            resumption.advance(progress.total)
+            if finish:
+                resumption.finish()
+            return sent
+        finally:
+            resumption.close()
+
+    def missing(self, messages: list[Message]) -> set[bytes]:
+        return {it.event_id for it in messages} - set(self.received)
+
+
+@pytest.fixture
+def topic(tmp_path: Path) -> Topic:
+    return Topic(tmp_path / "state")
+
+
+def test_a_finished_data_set_is_not_sent_again(topic: Topic) -> None:
+    assert topic.run(data_set(100)) == 100
+    assert topic.run(data_set(100)) == 0
+    assert topic.run(data_set(100)) == 0
+
+
+def test_after_a_crash_it_goes_on_after_the_last_that_was_kept(topic: Topic) -> None:
+    topic.run(data_set(100), crash_after=37)
+    assert topic.run(data_set(100)) == 70
+    assert topic.missing(data_set(100)) == set()
+    assert len(topic.received) == 107
+
+
+def test_a_new_dump_sends_what_is_new_or_changed(topic: Topic) -> None:
+    topic.run(data_set(100))
+    topic.received.clear()
+    new = data_set(110, changed=5)
+    assert topic.run(new, name="new") == 15
+    assert set(topic.received) == {it.event_id for it in new[:5] + new[100:]}
+
+
+def test_a_new_dump_in_the_midst_sends_the_rest_and_what_has_changed(topic: Topic) -> None:
+    topic.run(data_set(100), crash_after=52)
+    new = data_set(100, changed=5)
+    assert topic.run(new, name="new") == 55
+    assert topic.missing(new) == set()
+
+
+def test_a_movie_that_changes_back_is_sent_again(topic: Topic) -> None:
+    for version in (0, 1, 0):
+        assert topic.run([message(1, version)], name=f"version {version}") == 1
+
+
+def test_resending_is_done_once_for_each_request(topic: Topic) -> None:
+    topic.run(data_set(100))
+    assert topic.run(data_set(100), resend="monday") == 100
+    assert topic.run(data_set(100), resend="monday") == 0
+    assert topic.run(data_set(100), resend="tuesday", crash_after=50) == 50
+    assert topic.run(data_set(100), resend="tuesday") == 50
+    assert topic.run(data_set(100)) == 0
+
+
+def test_another_topic_gets_everything(topic: Topic) -> None:
+    topic.run(data_set(100))
+    topic.name = "cluster/imdb-movies/2"
+    assert topic.run(data_set(100)) == 100
+    assert topic.run(data_set(100)) == 0
+
+
+def test_lost_records_are_prepared_again_and_gone_on_with(topic: Topic) -> None:
+    topic.run(data_set(100), crash_after=37)
+    for path in topic.folder.glob("outbox*"):
+        path.unlink()
+    assert topic.run(data_set(100)) == 70
+
+
+def test_lost_records_that_cannot_be_told_any_more_are_sent_from_the_start(topic: Topic) -> None:
+    topic.run(data_set(100), crash_after=37)
+    for path in topic.folder.glob("outbox*"):
+        path.unlink()
+    other = data_set(90)
+    assert topic.run(other) == 90
+    assert topic.missing(other) == set()
+
+
+def test_a_finished_run_leaves_little_behind(topic: Topic) -> None:
+    topic.run(data_set(100))
+    assert sorted(path.name for path in topic.folder.iterdir()) == [
+        "delivered.sqlite",
+        "progress.json",
+    ]
+
+
+def test_whatever_happens_in_whatever_order_nothing_is_lost(tmp_path: Path) -> None:
+    print(f"TEST_SEED={SEED}")
+    generator = random.Random(SEED)
+    for trial in range(30):
+        topic = Topic(tmp_path / str(trial))
+        current = data_set(40)
+        latest: dict[bytes, bytes] = {}
+        for step in range(12):
+            if generator.random() < 0.4:
+                current = data_set(generator.randrange(20, 60), generator.randrange(20))
+                generator.shuffle(current)
+            name = str([it.event_id for it in current])
+            crash = generator.choice([None, generator.randrange(60)])
+            before = len(topic.received)
+            topic.run(current, name=name, crash_after=crash, finish=generator.random() < 0.8)
+            sent = {it.event_id: it.key for it in current}
+            latest |= {sent[it]: it for it in topic.received[before:]}
+            if crash is None:
+                wrong = [it.key for it in current if latest.get(it.key) != it.event_id]
+                assert wrong == [], f"seed {SEED}, trial {trial}, step {step}"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"{}", b'{"position": 1}', b"\xff", b'"text"'],
+)
+def test_progress_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "progress.json"
+    path.write_bytes(content)
+    with pytest.raises(StateError, match=r"progress\.json cannot be read: .* remove it"):
+        ProgressFile(path).load()
+
+
+def test_a_position_beyond_the_end_is_named(tmp_path: Path) -> None:
+    store = ProgressFile(tmp_path / "progress.json")
+    store.save(Progress("data", TOPIC, "batch", 11, 10))
+    with pytest.raises(StateError, match="position 11 of 10"):
+        store.load()
+
+
+def test_progress_is_the_same_when_it_is_loaded(tmp_path: Path) -> None:
+    store = ProgressFile(tmp_path / "progress.json")
+    assert store.load() is None
+    progress = Progress("data", TOPIC, "batch", 5, 10, "monday")
+    store.save(progress)
+    assert store.load() == progress
+    assert [it.name for it in tmp_path.iterdir()] == ["progress.json"]
+    assert json.loads((tmp_path / "progress.json").read_bytes())["position"] == 5
+
+
+def test_progress_that_cannot_be_kept_is_named(tmp_path: Path) -> None:
+    store = ProgressFile(tmp_path / "missing" / "progress.json")
+    with pytest.raises(StateError, match=r"Cannot write .*progress\.json"):
+        store.save(Progress("data", TOPIC, "batch", 5, 10))
+
+
+def test_a_damaged_note_of_what_was_delivered_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "delivered.sqlite"
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(StateError, match=r"delivered\.sqlite.* cannot be used"):
+        Delivered(path)
+
+
+def test_noting_is_all_or_nothing(tmp_path: Path) -> None:
+    delivered = Delivered(tmp_path / "delivered.sqlite")
+
+    def broken() -> Iterator[Message]:
+        yield from data_set(20_000)
+        raise sqlite3.OperationalError("planted")
+
+    with pytest.raises(StateError, match="planted"):
+        delivered.add(broken())
+    assert len(delivered) == 0
+    delivered.close()
+
+
+def test_messages_come_out_of_the_box_as_they_went_in(tmp_path: Path) -> None:
+    messages = [
+        Message(b"tt1", '{"t":"東京 \\t \\"quoted\\""}'.encode(), b"0" * 64),
+        *data_set(10),
+    ]
+    outbox = write_outbox(tmp_path, messages)
+    assert list(outbox.messages()) == messages
+    assert list(outbox.messages(3, 5)) == messages[3:5]
+    assert outbox.total == 11
+
+
+def test_a_box_that_is_gone_is_named(tmp_path: Path) -> None:
+    outbox = write_outbox(tmp_path, data_set(3))
+    outbox.path.unlink()
+    with pytest.raises(StateError, match="No such file"):
+        list(outbox.messages())
+
+
+def test_an_interrupted_preparation_leaves_nothing_that_could_be_sent(tmp_path: Path) -> None:
+    def cut_short() -> Iterator[Message]:
+        yield from data_set(5)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_outbox(tmp_path, cut_short())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_producer_is_told_why_it_may_not(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with (
+        exclusive(lock, "sends"),
+        pytest.raises(BusyError, match=rf"process {os.getpid()}\) sends in "),
+        exclusive(lock, "sends"),
+    ):
+        pytest.fail("both hold the lock")
+    with exclusive(lock, "sends"):
+        assert lock.read_text() == f"{os.getpid()}\n"

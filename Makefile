@@ -141,6 +141,12 @@ bench-streaming: ## The streaming job beside a bare one and the original's shape
 	@tools/setup
 	@$(python) -m tests.bench.bench_streaming $(BENCH)
 
+.PHONY: bench-producer
+bench-producer: ## Time the producer beside the original's method and a bare client loop (ARGS="--part rate")
+	@tools/setup
+	@PYTHONPATH=producer:tools:artifacts:. $(python) -m tests.bench.bench_producer $(ARGS)
+
+
 ##@ Upkeep
 
 .PHONY: lock

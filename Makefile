@@ -146,7 +146,6 @@ bench-producer: ## Time the producer beside the original's method and a bare cli
 	@tools/setup
 	@PYTHONPATH=producer:tools:artifacts:. $(python) -m tests.bench.bench_producer $(ARGS)
 
-
 ##@ Upkeep
 
 .PHONY: lock

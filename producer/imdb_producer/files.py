@@ -29,6 +29,18 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             partial.unlink()
 
 
+def replace_for_all(path: Path, content: bytes) -> None:
+    """Write a small file that everybody may read, replaced as a whole; it need not outlive a crash.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content)
+    partial.chmod(0o644)
+    partial.replace(path)
+
+
 def sync_folder(folder: Path) -> None:
     """Bring the names in a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, start_http_server, write_to_textfile
+from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from imdb_producer.errors import ConfigError
+from imdb_producer.files import replace_for_all
 from imdb_producer.status import Status
 
 _STATES = ("preparing", "sending", "finished", "failed", "stopped")
@@ -105,4 +106,4 @@ class Metrics:
         """
         self._collector.status = status
         if self._path is not None:
-            write_to_textfile(str(self._path), self._registry)
+            replace_for_all(self._path, generate_latest(self._registry))

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, Protocol
 
+from imdb_producer.files import replace_for_all
+
 log = logging.getLogger(__name__)
 
 State = Literal["preparing", "sending", "finished", "failed", "stopped"]
@@ -96,10 +98,7 @@ class StatusFile:
 
     def publish(self, status: Status) -> None:
         """See `Sink.publish`."""
-        partial = self._path.with_name(f".{self._path.name}.partial")
-        partial.write_text(json.dumps(asdict(status)) + "\n", encoding="utf-8")
-        partial.chmod(0o644)
-        partial.replace(self._path)
+        replace_for_all(self._path, json.dumps(asdict(status)).encode() + b"\n")
 
 
 class Reporter:

@@ -227,6 +227,7 @@ def test_numbers_are_served_while_it_sends(setting: Setting) -> None:
     assert float(numbers["data_set_age_seconds"]) >= 0
     assert 'imdb_producer_state{state="sending"} 1.0' in text
     assert 'imdb_producer_state{state="stopped"} 1.0' in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o644
     lines = [json.loads(line) for line in said.splitlines()]
     assert {"time", "level", "logger", "message"} == set(lines[0])
     assert any(line["message"].startswith("Prepared") for line in lines)

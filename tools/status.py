@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +121,16 @@ def render_producer(producer: dict[str, Any] | None) -> Iterator[str]:
     share = f" ({100 * sent / total:.1f} %)" if total else ""
     yield (
         f"Producer   {producer['state']}: sent {number(sent)} of {number(total)}{share}, "
-        f"{number(producer['rate'], 1)}/s, failed {number(producer['failed'])}"
+        f"{number(producer['rate'], 1)}/s{left(producer)}, failed {number(producer['failed'])}"
     )
+
+
+def left(producer: dict[str, Any]) -> str:
+    """Return how long the producer has still to send; nothing where that is not known."""
+    seconds = producer.get("eta_seconds")
+    if producer["state"] != "sending" or seconds is None:
+        return ""
+    return f", ETA {timedelta(seconds=seconds)}"
 
 
 def render_streaming(streaming: dict[str, Any] | None) -> Iterator[str]:

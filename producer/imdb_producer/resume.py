@@ -118,8 +118,7 @@ class Resumption:
         outbox = Outbox(outbox_path(self._folder, progress.batch), progress.total, progress.batch)
         if outbox.path.exists():
             self._delivered.add(outbox.messages(stop=progress.position))
-            # What follows may be in the topic or not. It is not what the topic had before, so that a
-            # movie that changes back is sent again.
+            # What follows may be in the topic or not: a movie that changes back is sent again.
             self._delivered.forget(outbox.messages(start=progress.position))
             if progress.finished:
                 self._remove_outboxes(keep=None)

@@ -61,6 +61,7 @@ module "inventory" {
     cpus             = host.cpus
     memory_mb        = host.memory_mb
     arch             = var.arch
+    id               = module.topology.ids[key]
     rack             = aws_subnet.private[tostring(local.host_zone[key])].availability_zone
     volumes = [for service in sort(keys(local.services)) : {
       # The link that udev makes by the volume's own id, whatever number the device gets.
@@ -74,15 +75,17 @@ module "inventory" {
     StrictHostKeyChecking = "accept-new"
     ConnectTimeout        = "30"
   }
-  variables = {
+  variables = merge(local.replication, {
     streaming_output_path     = "${local.output}/parquet"
     streaming_output_path_csv = "${local.output}/csv"
-  }
+  })
 
   depends_on = [terraform_data.known_host, aws_volume_attachment.data]
 }
 
 locals {
+  replication = var.replication_factor == null ? {} : { kafka_default_replication_factor = var.replication_factor }
+
   output = "s3a://${aws_s3_bucket.output.bucket}"
 
   # What `make tunnel` puts on localhost: the first host of each group.

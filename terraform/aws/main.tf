@@ -10,8 +10,9 @@ data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
 
 module "topology" {
-  source = "../modules/topology"
-  hosts  = var.hosts
+  source             = "../modules/topology"
+  hosts              = var.hosts
+  replication_factor = var.replication_factor
 }
 
 locals {

@@ -42,11 +42,18 @@ variable "hosts" {
     memory_mb     = optional(number, 4096)
     disk_gb       = optional(number, 20)
     number        = optional(number)
+    id            = optional(number)
     instance_type = optional(string)
     spot          = optional(bool, false)
     zone          = optional(string)
   }))
-  description = "Hosts by key (the host is called <name>-<key>): the groups of site.yml that it belongs to; its cpus and memory in MiB, which the roles size services by and the smallest Graviton instance that fits is taken for; its system disk in GiB; and, where two keys meet on one address, its number in the subnet (10 to 249). Here also, if wanted: an instance type; spot, for hosts that are Spark workers and nothing else; and the zone, such as eu-central-1b, instead of the one that follows from the key. What is wrong with it is refused by modules/topology and main.tf."
+  description = "Hosts by key (the host is called <name>-<key>): the groups of site.yml that it belongs to; its cpus and memory in MiB, which the roles size services by and the smallest Graviton instance that fits is taken for; its system disk in GiB; and, where two keys meet on one address, its number in the subnet (10 to 249); and its id in ZooKeeper and Kafka (1 to 255), where it shall not be the number at the end of the key. Here also, if wanted: an instance type; spot, for hosts that are Spark workers and nothing else; and the zone, such as eu-central-1b, instead of the one that follows from the key. What is wrong with it is refused by modules/topology and main.tf."
+}
+
+variable "replication_factor" {
+  type        = number
+  description = "Replicas of each partition in Kafka, no more than brokers. Null: as many as brokers, up to three."
+  default     = null
 }
 
 variable "arch" {

@@ -59,6 +59,8 @@ locals {
     memory_mb        = host.memory_mb
     arch             = var.arch
     emulated         = local.emulated
+    id               = module.topology.ids[key]
+    rack             = host.rack
     volumes = [for disk in local.host_data_disks[key] : {
       device = "/dev/disk/by-id/wwn-0x${local.data_disks[disk].wwn}"
       path   = local.data_disks[disk].path
@@ -73,6 +75,8 @@ module "inventory" {
   generated_folder = local.generated
   user             = "admin"
   hosts            = local.inventory_hosts
+
+  variables = var.replication_factor == null ? {} : { kafka_default_replication_factor = var.replication_factor }
 
   depends_on = [terraform_data.known_hosts]
 }

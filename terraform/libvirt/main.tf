@@ -19,8 +19,9 @@ locals {
 }
 
 module "topology" {
-  source = "../modules/topology"
-  hosts  = var.hosts
+  source             = "../modules/topology"
+  hosts              = var.hosts
+  replication_factor = var.replication_factor
 }
 
 module "connection" {

@@ -77,7 +77,11 @@ module "inventory" {
     memory_mb        = host.memory_mb
     arch             = var.arch
     emulated         = local.emulated
+    id               = module.topology.ids[key]
+    rack             = host.rack
   } }
+
+  variables = var.replication_factor == null ? {} : { kafka_default_replication_factor = var.replication_factor }
 
   depends_on = [terraform_data.known_hosts]
 }

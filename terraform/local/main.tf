@@ -20,8 +20,9 @@ locals {
 }
 
 module "topology" {
-  source = "../modules/topology"
-  hosts  = var.hosts
+  source             = "../modules/topology"
+  hosts              = var.hosts
+  replication_factor = var.replication_factor
 }
 
 # Everything that can be refused is refused here, before anything is made.

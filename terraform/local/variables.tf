@@ -20,8 +20,16 @@ variable "hosts" {
     memory_mb = optional(number, 4096)
     disk_gb   = optional(number, 20)
     number    = optional(number)
+    id        = optional(number)
+    rack      = optional(string)
   }))
-  description = "Hosts by key (the host is called <name>-<key>): the groups of site.yml that it belongs to; its cpus and memory in MiB, which the roles size services by; its disk in GiB (local hosts share the machine's disk); and, where two keys meet on one address, its number in the subnet (10 to 249). What is wrong with it is refused by modules/topology."
+  description = "Hosts by key (the host is called <name>-<key>): the groups of site.yml that it belongs to; its cpus and memory in MiB, which the roles size services by; its disk in GiB (local hosts share the machine's disk); and, where two keys meet on one address, its number in the subnet (10 to 249); its id in ZooKeeper and Kafka (1 to 255), where it shall not be the number at the end of the key; and the rack, which Kafka spreads replicas over. What is wrong with it is refused by modules/topology."
+}
+
+variable "replication_factor" {
+  type        = number
+  description = "Replicas of each partition in Kafka, no more than brokers. Null: as many as brokers, up to three."
+  default     = null
 }
 
 variable "arch" {

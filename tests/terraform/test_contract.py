@@ -25,7 +25,15 @@ FILES = {
     "outputs.tf",
     "topology.auto.tfvars",
 }
-INPUTS = {"name", "hosts", "arch", "debian_release", "debian_mirror", "subnet"}
+INPUTS = {
+    "name",
+    "hosts",
+    "replication_factor",
+    "arch",
+    "debian_release",
+    "debian_mirror",
+    "subnet",
+}
 OUTPUTS = {"hosts", "inventory", "ssh_config", "urls", "output"}
 TOPOLOGIES = sorted((ROOT / "terraform/topologies").glob("*.tfvars"))
 # A root that has nothing but the hand-off.
@@ -37,12 +45,20 @@ variable "hosts" {
     memory_mb = optional(number, 4096)
     disk_gb   = optional(number, 20)
     number    = optional(number)
+    id        = optional(number)
+    rack      = optional(string, "a")
   }))
 }
 
+variable "replication_factor" {
+  type    = number
+  default = null
+}
+
 module "topology" {
-  source = "./modules/topology"
-  hosts  = var.hosts
+  source             = "./modules/topology"
+  hosts              = var.hosts
+  replication_factor = var.replication_factor
 }
 
 module "inventory" {
@@ -59,13 +75,21 @@ module "inventory" {
     cpus             = host.cpus
     memory_mb        = host.memory_mb
     arch             = "x86_64"
-    rack             = "a"
+    id               = module.topology.ids[key]
+    rack             = host.rack
     volumes          = [{ device = "/dev/disk/by-id/x", path = "/var/lib/x" }]
   } }
 }
 
 output "groups" {
   value = { for key, host in var.hosts : "test-${key}" => host.groups }
+}
+
+output "expected" {
+  value = { for key, host in var.hosts : "test-${key}" => {
+    host_id   = module.topology.ids[key]
+    host_rack = host.rack
+  } }
 }
 
 output "problems" {
@@ -153,8 +177,8 @@ def test_ansible_reads_the_inventory_of_every_topology(topology: Path, tmp_path:
 
     groups = {host: set(of) for host, of in outputs["groups"]["value"].items()}
     variables = check_inventory(tmp_path / "inventory/hosts.yml", groups)
-    for found in variables.values():
-        assert found["host_rack"] == "a"
+    for host, found in variables.items():
+        assert outputs["expected"]["value"][host].items() <= found.items()
         assert found["host_volumes"] == [{"device": "/dev/disk/by-id/x", "path": "/var/lib/x"}]
         assert found["streaming_output_path"] == "s3a://tables/parquet"
 

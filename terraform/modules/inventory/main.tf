@@ -23,6 +23,7 @@ locals {
       host_arch                    = host.arch
       host_emulated                = host.emulated
       },
+      host.id == null ? {} : { host_id = host.id },
       host.rack == null ? {} : { host_rack = host.rack },
       length(host.volumes) == 0 ? {} : { host_volumes = host.volumes },
       # As variables of hosts: those of the group all lose to inventories/pipeline/group_vars/all.

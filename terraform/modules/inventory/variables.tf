@@ -8,10 +8,11 @@ variable "hosts" {
     memory_mb        = number
     arch             = string
     emulated         = optional(bool, false)
+    id               = optional(number)
     rack             = optional(string)
     volumes          = optional(list(object({ device = string, path = string })), [])
   }))
-  description = "Hosts by name: their groups, the address that other hosts use, the one for the operator's tools, the one for ssh, their size (memory in MiB), architecture, whether it is emulated, the rack or zone, and data volumes: a device by a name that stays, and the folder that it is mounted on."
+  description = "Hosts by name: their groups, the address that other hosts use, the one for the operator's tools, the one for ssh, their size (memory in MiB), architecture, whether it is emulated, the id in ZooKeeper and Kafka, the rack or zone, and data volumes: a device by a name that stays, and the folder that it is mounted on."
 }
 
 variable "user" {

@@ -16,6 +16,20 @@ locals {
     if length([for other in values(local.numbers) : other if other == number]) > 1
   }
 
+  # ZooKeeper's and Kafka's ids stay with their data, whoever else comes or goes: as given, else the number at the end of
+  # the key, else the host's number in the subnet.
+  ids = { for key, host in var.hosts : key =>
+    coalesce(host.id, try(parseint(regex("[0-9]+$", key), 10), local.numbers[key]))
+  }
+  with_ids = { for key, host in var.hosts : key => local.ids[key]
+    if length(setintersection(host.groups, ["zookeeper", "kafka"])) > 0
+  }
+  shared_ids = { for group in ["zookeeper", "kafka"] : group => { for key in local.members[group] : key => local.ids[key]
+    if length([for other in local.members[group] : other if local.ids[other] == local.ids[key]]) > 1
+  } }
+
+  unracked = [for key in local.members["kafka"] : key if var.hosts[key].rack == null]
+
   # Hosts without any group are bare: for trying a role. A pipeline needs all of its parts.
   bare      = length(local.used) == 0
   known     = length(setsubtract(local.used, local.groups)) == 0
@@ -42,6 +56,20 @@ locals {
     ],
     length(local.missing) == 0 ? [] : [
       "No host has ${length(local.missing) == 1 ? "the group" : "any of the groups"} ${join(", ", local.missing)}: the pipeline needs at least one host in each. Give them to a host, or take one of terraform/topologies/*.tfvars. (Hosts that all have no group are made bare.)"
+    ],
+    [for key, id in local.with_ids :
+      "Host \"${key}\" would have the id ${id} in ZooKeeper or Kafka; it must be a whole number from 1 to 255. Give it an `id` in hosts."
+    if !(id >= 1 && id <= 255 && floor(id) == id)],
+    [for group, ids in local.shared_ids :
+      "Several hosts of the group ${group} got one id: ${join(", ", [for key, id in ids : "${key} -> ${id}"])}. Give one of them another `id` in hosts; one that has data must keep its own."
+    if length(ids) > 0],
+    length(local.unracked) == 0 || length(local.unracked) == length(local.members["kafka"]) ? [] : [
+      "Of the group kafka some hosts have a rack and ${join(", ", local.unracked)} none: Kafka places replicas by racks if all brokers have one. Give all of them a `rack`, or none."
+    ],
+    var.replication_factor == null || local.bare || !local.known ? [] : !(var.replication_factor >= 1 && floor(var.replication_factor) == var.replication_factor) ? [
+      "replication_factor is ${var.replication_factor}; it must be a whole number from 1 up."
+      ] : var.replication_factor <= length(local.members["kafka"]) ? [] : [
+      "replication_factor is ${var.replication_factor}, and the group kafka has ${length(local.members["kafka"])} ${length(local.members["kafka"]) == 1 ? "host" : "hosts"} (${join(", ", local.members["kafka"])}): each replica needs a broker of its own. Ask for ${length(local.members["kafka"])} at most, or add brokers."
     ],
     local.ensemble == 0 || local.ensemble % 2 == 1 ? [] : [
       "The group zookeeper has ${local.ensemble} hosts (${join(", ", local.members["zookeeper"])}); an ensemble needs an odd number: one more or one less loses nothing."

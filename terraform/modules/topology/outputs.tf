@@ -13,6 +13,11 @@ output "numbers" {
   value       = local.numbers
 }
 
+output "ids" {
+  description = "The id of each host in ZooKeeper and Kafka, by key."
+  value       = local.ids
+}
+
 output "members" {
   description = "Keys of hosts by group."
   value       = local.members

@@ -164,3 +164,122 @@ run "an_even_ensemble" {
     error_message = output.message
   }
 }
+
+run "ids_are_the_numbers_at_the_ends_of_keys" {
+  command = plan
+
+  variables {
+    hosts = {
+      core-1  = { groups = ["zookeeper", "kafka", "spark_master"], cpus = 2, memory_mb = 8192, disk_gb = 20 }
+      core-02 = { groups = ["zookeeper", "kafka"], cpus = 2, memory_mb = 8192, disk_gb = 20 }
+      core-x  = { groups = ["zookeeper", "kafka"], cpus = 2, memory_mb = 8192, disk_gb = 20, number = 77 }
+      other-1 = { groups = ["kafka"], cpus = 2, memory_mb = 8192, disk_gb = 20, id = 9 }
+      edge-1  = { groups = ["spark_worker", "streaming", "producer"], cpus = 2, memory_mb = 8192, disk_gb = 20 }
+    }
+    replication_factor = 4
+  }
+
+  assert {
+    condition     = output.ids == { core-1 = 1, core-02 = 2, core-x = 77, other-1 = 9, edge-1 = 1 }
+    error_message = jsonencode(output.ids)
+  }
+  assert {
+    condition     = length(output.problems) == 0
+    error_message = output.message
+  }
+}
+
+run "an_id_stays_when_another_host_goes" {
+  command = plan
+
+  variables {
+    hosts = {
+      core-02 = { groups = var.all, cpus = 2, memory_mb = 8192, disk_gb = 20 }
+    }
+  }
+
+  assert {
+    condition     = output.ids["core-02"] == run.ids_are_the_numbers_at_the_ends_of_keys.ids["core-02"]
+    error_message = "an id must not depend on other hosts"
+  }
+}
+
+run "one_id_twice_in_a_group" {
+  command = plan
+
+  variables {
+    hosts = {
+      core-1   = { groups = var.all, cpus = 2, memory_mb = 8192, disk_gb = 20 }
+      broker-1 = { groups = ["kafka"], cpus = 2, memory_mb = 8192, disk_gb = 20 }
+    }
+  }
+
+  assert {
+    condition     = length(output.problems) == 1 && strcontains(output.message, "group kafka got one id: broker-1 -> 1, core-1 -> 1")
+    error_message = output.message
+  }
+}
+
+run "ids_that_zookeeper_does_not_take" {
+  command = plan
+
+  variables {
+    hosts = {
+      core-0   = { groups = var.all, cpus = 2, memory_mb = 8192, disk_gb = 20 }
+      core-256 = { groups = ["kafka"], cpus = 2, memory_mb = 8192, disk_gb = 20 }
+      core-1   = { groups = ["kafka"], cpus = 2, memory_mb = 8192, disk_gb = 20, id = 1.5 }
+    }
+  }
+
+  assert {
+    condition     = length(output.problems) == 3 && alltrue([for key in ["core-0", "core-256", "core-1"] : strcontains(output.message, "Host \"${key}\" would have the id")])
+    error_message = output.message
+  }
+}
+
+run "racks_for_some_brokers_only" {
+  command = plan
+
+  variables {
+    hosts = {
+      core-1   = { groups = var.all, cpus = 2, memory_mb = 8192, disk_gb = 20, rack = "a" }
+      broker-2 = { groups = ["kafka"], cpus = 2, memory_mb = 8192, disk_gb = 20 }
+    }
+  }
+
+  assert {
+    condition     = length(output.problems) == 1 && strcontains(output.message, "some hosts have a rack and broker-2 none")
+    error_message = output.message
+  }
+}
+
+run "more_replicas_than_brokers" {
+  command = plan
+
+  variables {
+    hosts = {
+      core-1   = { groups = var.all, cpus = 2, memory_mb = 8192, disk_gb = 20 }
+      broker-2 = { groups = ["kafka"], cpus = 2, memory_mb = 8192, disk_gb = 20 }
+    }
+    replication_factor = 3
+  }
+
+  assert {
+    condition     = output.problems == ["replication_factor is 3, and the group kafka has 2 hosts (broker-2, core-1): each replica needs a broker of its own. Ask for 2 at most, or add brokers."]
+    error_message = output.message
+  }
+}
+
+run "a_replication_factor_that_is_no_number_of_replicas" {
+  command = plan
+
+  variables {
+    hosts              = { core-1 = { groups = var.all, cpus = 2, memory_mb = 8192, disk_gb = 20 } }
+    replication_factor = 0
+  }
+
+  assert {
+    condition     = length(output.problems) == 1 && strcontains(output.message, "replication_factor is 0;")
+    error_message = output.message
+  }
+}

@@ -58,6 +58,7 @@ def test_each_listener_advertises_its_own_address(host: Host, variables: HostVar
 def test_settings_are_the_inventorys(host: Host, variables: HostVariables) -> None:
     settings = properties(host, "/etc/kafka/server.properties")
     assert settings["broker.id"] == str(variables["kafka_broker_id"])
+    assert settings.get("broker.rack", "") == variables["kafka_rack"]
     assert settings["log.dirs"] == variables["kafka_data_dir"]
     assert settings["zookeeper.connect"] == variables["kafka_zookeeper_connect"]
     for name, value in variables["kafka_properties"].items():

@@ -38,6 +38,14 @@ def test_recovery_folder_is_its_own(host: Host, variables: HostVariables) -> Non
     owns(host, variables["spark_master_recovery_dir"], variables["spark_master_user"])
 
 
+def test_state_is_kept_where_all_masters_find_it(host: Host, variables: HostVariables) -> None:
+    unit = host.check_output("systemctl cat spark-master")
+    servers = variables["spark_master_recovery_zookeeper"]
+    mode = "ZOOKEEPER" if servers else "FILESYSTEM"
+    assert f"-Dspark.deploy.recoveryMode={mode} " in unit
+    assert (f"-Dspark.deploy.zookeeper.url={servers} " in unit) == bool(servers)
+
+
 def test_recovery_folder_is_for_the_release_that_runs(host: Host, variables: HostVariables) -> None:
     with host.sudo():
         stamp = host.file(f"{variables['spark_master_recovery_dir']}/.release")
@@ -57,7 +65,17 @@ def test_heap_is_the_inventorys(host: Host, variables: HostVariables) -> None:
     assert f"-Xmx{variables['spark_master_memory_mb']}m" in host.process.get(pid=int(pid)).args
 
 
-def test_every_worker_is_registered(
+def test_leads_alone_or_waits_for_another_to_fall(host: Host, variables: HostVariables) -> None:
+    alone = len(variables["groups"]["spark_master"]) == 1
+    wait_for(
+        "the master knows whether it leads",
+        lambda: state(host, variables)["status"],
+        lambda status: status in ({"ALIVE"} if alone else {"ALIVE", "STANDBY"}),
+        30 * patience(variables),
+    )
+
+
+def test_every_worker_is_registered_with_the_master_that_leads(
     host: Host, variables: HostVariables, all_variables: Variables
 ) -> None:
     def alive(answer: dict[str, Any]) -> list[tuple[str, int, int]]:
@@ -75,18 +93,23 @@ def test_every_worker_is_registered(
     wait_for(
         f"the workers {wanted} are registered",
         lambda: state(host, variables),
-        lambda answer: alive(answer) == wanted,
+        lambda answer: alive(answer) == ([] if answer["status"] == "STANDBY" else wanted),
         30 * patience(variables),
     )
 
 
 def test_streaming_job_is_registered(host: Host, variables: HostVariables) -> None:
     answer = wait_for(
-        "the streaming job is registered and has cores",
+        "the streaming job is registered and has cores, if this master leads",
         lambda: state(host, variables),
-        lambda answer: any(app["cores"] > 0 for app in answer["activeapps"]),
+        lambda answer: (
+            answer["status"] == "STANDBY" or any(app["cores"] > 0 for app in answer["activeapps"])
+        ),
         60 * patience(variables),
     )
+    if answer["status"] == "STANDBY":
+        assert answer["activeapps"] == []
+        return
     assert [app["name"] for app in answer["activeapps"]] == ["imdb-streaming"]
     assert answer["activeapps"][0]["state"] == "RUNNING"
     assert answer["activeapps"][0]["cores"] <= variables["streaming_cores_max"]

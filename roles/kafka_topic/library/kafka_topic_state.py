@@ -3,13 +3,21 @@
 
 from __future__ import annotations
 
-import socket
-import struct
 import time
 from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kafka_wire import (
+    Cluster,
+    KafkaError,
+    NotReadyError,
+    array,
+    check,
+    number,
+    patiently,
+    text,
+)
 
 DOCUMENTATION = r"""
 module: kafka_topic_state
@@ -17,8 +25,8 @@ short_description: Make a Kafka topic, or bring it to what is asked
 description:
   - Creates the topic if it is missing, adds partitions, sets settings that differ.
   - Refuses what Kafka cannot do, fewer partitions and another replication factor, changing nothing.
-  - Speaks Kafka's protocol by Python's standard library alone. Each of Kafka's own commands starts
-    a JVM, a second and more; a look at a topic that is as it should be takes a few milliseconds.
+  - Speaks Kafka's protocol itself (kafka_wire), as each of Kafka's own commands starts a JVM; a
+    look at a topic that is as it should be takes a few milliseconds.
 author: imdb-pipeline
 options:
   bootstrap_servers:
@@ -71,123 +79,23 @@ unpredictable:
   returned: always
 """
 
-METADATA, CREATE_TOPICS, DESCRIBE_CONFIGS, CREATE_PARTITIONS, ALTER_CONFIGS = 3, 19, 32, 37, 44
-NONE, UNKNOWN_TOPIC, NOT_CONTROLLER, TOPIC_EXISTS = 0, 3, 41, 36
+CREATE_TOPICS, DESCRIBE_CONFIGS, CREATE_PARTITIONS, ALTER_CONFIGS = 19, 32, 37, 44
+TOPIC_EXISTS = 36
 TOPIC_RESOURCE = 2
 SET_OPERATION = 0
-SOCKET_TIMEOUT_SECONDS = 10
-PAUSE_SECONDS = 0.3
-# Answers that pass with time: no leader yet, not available, a request that timed out.
-SOON = {5, 7, 8, 14, 15, NOT_CONTROLLER}
-ERRORS = {
-    17: "the name is not allowed",
-    19: "too few in-sync replicas",
-    29: "not authorized for the topic",
-    31: "not authorized for the cluster",
-    37: "the number of partitions is not allowed",
-    38: "the replication factor is more than the brokers that are up",
-    40: "a setting is not known or its value not allowed",
-    42: "the request is not allowed",
-    44: "a policy of the brokers forbids it",
-}
 
 
-class KafkaError(Exception):
-    """The broker refused a request; the text says which and why."""
-
-
-class NotReadyError(Exception):
-    """The broker cannot answer now but may soon."""
-
-
-class Reader:
-    """Reads the fields of an answer in order."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    def number(self, code: str) -> int:
-        """A number of the struct code given: b, h, i or q."""
-        (value,) = struct.unpack_from(f">{code}", self._data, self._at)
-        self._at += struct.calcsize(f">{code}")
-        return int(value)
-
-    def text(self) -> str | None:
-        length = self.number("h")
-        if length < 0:
-            return None
-        self._at += length
-        return self._data[self._at - length : self._at].decode()
-
-    def array(self, item: Callable[[], Any]) -> list[Any]:
-        return [item() for _ in range(self.number("i"))]
-
-    def numbers(self) -> list[int]:
-        return self.array(lambda: self.number("i"))
-
-
-def text(value: str) -> bytes:
-    data = value.encode()
-    return struct.pack(">h", len(data)) + data
-
-
-def array(items: list[bytes]) -> bytes:
-    return struct.pack(">i", len(items)) + b"".join(items)
-
-
-def number(code: str, value: int) -> bytes:
-    return struct.pack(f">{code}", value)
-
-
-class Broker:
-    """A connection to one broker. Any network trouble is an OSError."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._socket = socket.create_connection((host, port), timeout=SOCKET_TIMEOUT_SECONDS)
-
-    def ask(self, api: int, version: int, body: bytes) -> Reader:
-        header = struct.pack(">hhi", api, version, 1) + text("ansible")
-        self._socket.sendall(number("i", len(header + body)) + header + body)
-        (length,) = struct.unpack(">i", self._exactly(4))
-        reader = Reader(self._exactly(length))
-        reader.number("i")  # correlation id
-        return reader
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def _exactly(self, count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            chunk = self._socket.recv(count - len(data))
-            if not chunk:
-                raise ConnectionError("the broker closed the connection")
-            data += chunk
-        return data
-
-
-class Cluster:
+class Topics(Cluster):
     """What is asked of the brokers here; each method is one request."""
-
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._servers = []
-        for server in bootstrap_servers.split(","):
-            host, _, port = server.strip().rpartition(":")
-            self._servers.append((host.strip("[]"), int(port)))
 
     def describe(self, topic: str) -> dict[int, dict[str, Any]] | None:
         """Partitions by number with leader, replicas and isr; None if there is no such topic."""
-        return self._metadata(topic)[1]
+        return self.metadata([topic]).topics.get(topic)
 
     def settings(self, topic: str) -> dict[str, str | None]:
         """All settings of the topic, defaults included."""
         body = array([number("b", TOPIC_RESOURCE) + text(topic) + number("i", -1)]) + b"\0"
-        with_broker = self._connect(self._servers)
-        try:
-            reader = with_broker.ask(DESCRIBE_CONFIGS, 1, body)
-        finally:
-            with_broker.close()
+        reader = self.ask(DESCRIBE_CONFIGS, 1, body)
         reader.number("i")  # throttle time
         found: dict[str, str | None] = {}
 
@@ -224,11 +132,7 @@ class Cluster:
             for key, value in sorted(config.items())
         ]
         body = array([number("b", TOPIC_RESOURCE) + text(topic) + array(settings)]) + b"\0"
-        broker = self._connect(self._servers)
-        try:
-            reader = broker.ask(ALTER_CONFIGS, 0, body)
-        finally:
-            broker.close()
+        reader = self.ask(ALTER_CONFIGS, 0, body)
         reader.number("i")  # throttle time
         for code, message, _, _ in reader.array(
             lambda: (reader.number("h"), reader.text(), reader.number("b"), reader.text())
@@ -239,84 +143,13 @@ class Cluster:
         self, api: int, version: int, body: bytes, doing: str, allowed: set[int] | None = None
     ) -> None:
         """Ask the controller for a change of a topic."""
-        broker = self._connect([self._metadata(None)[0]])
-        try:
-            reader = broker.ask(api, version, body)
-        finally:
-            broker.close()
+        reader = self.ask_controller(api, version, body)
         reader.number("i")  # throttle time
         for _, code, message in reader.array(
             lambda: (reader.text(), reader.number("h"), reader.text())
         ):
             if code not in (allowed or set()):
                 check(code, message, doing)
-
-    def _metadata(
-        self, topic: str | None
-    ) -> tuple[tuple[str, int], dict[int, dict[str, Any]] | None]:
-        """The controller's address, and the topic's partitions."""
-        broker = self._connect(self._servers)
-        try:
-            reader = broker.ask(METADATA, 1, array([text(topic)] if topic else []))
-        finally:
-            broker.close()
-        brokers: dict[int, tuple[str, int]] = {}
-        for node, host, port, _ in reader.array(
-            lambda: (reader.number("i"), reader.text(), reader.number("i"), reader.text())
-        ):
-            brokers[node] = (host, port)
-        controller = reader.number("i")
-        if controller not in brokers:
-            raise NotReadyError("the brokers have no controller yet")
-        partitions: dict[int, dict[str, Any]] | None = None
-        for _ in range(reader.number("i")):
-            code, name, _internal = reader.number("h"), reader.text(), reader.number("b")
-            rows = reader.array(
-                lambda: (
-                    reader.number("h"),
-                    reader.number("i"),
-                    {
-                        "leader": reader.number("i"),
-                        "replicas": reader.numbers(),
-                        "isr": reader.numbers(),
-                    },
-                )
-            )
-            if code != UNKNOWN_TOPIC:
-                check(code, None, f"describing {name}")
-                partitions = {row[1]: row[2] for row in sorted(rows, key=lambda row: row[1])}
-        return brokers[controller], partitions
-
-    def _connect(self, servers: list[tuple[str, int]]) -> Broker:
-        """A connection to the first server that takes one."""
-        failures = []
-        for host, port in servers:
-            try:
-                return Broker(host, port)
-            except OSError as error:
-                failures.append(f"{host}:{port}: {error}")
-        raise ConnectionError("; ".join(failures))
-
-
-def check(code: int, message: str | None, doing: str) -> None:
-    """Raise for an error code of an answer: NotReadyError if it may pass, else KafkaError."""
-    if code == NONE:
-        return
-    said = message or ERRORS.get(code, "see the list of error codes in Kafka's protocol guide")
-    if code in SOON:
-        raise NotReadyError(f"{doing}: {said} (error {code})")
-    raise KafkaError(f"{doing} was refused: {said} (error {code})")
-
-
-def patiently(action: Callable[[], Any], deadline: float) -> Any:
-    """The action's result, tried until the deadline while brokers are away or not ready."""
-    while True:
-        try:
-            return action()
-        except (OSError, NotReadyError) as error:
-            if time.monotonic() >= deadline:
-                raise TimeoutError(str(error)) from error
-            time.sleep(PAUSE_SECONDS)
 
 
 def find_impossible(
@@ -332,8 +165,8 @@ def find_impossible(
     if other:
         return (
             f"Topic {name} has replication factor {', '.join(map(str, other))}, {replicas} is "
-            f"asked for. It is changed by moving replicas (kafka-reassign-partitions.sh), not "
-            f"here. Ask for what it has, or move the replicas first."
+            f"asked for. It is changed by moving replicas, not here. Ask for what it has, or let "
+            f"them be moved: ansible-playbook ansible/scale.yml"
         )
     return None
 
@@ -343,7 +176,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     name, wanted = module.params["name"], module.params["partitions"]
     replicas, timeout = module.params["replication_factor"], module.params["timeout"]
     config = {key: as_text(value) for key, value in module.params["config"].items()}
-    cluster = Cluster(module.params["bootstrap_servers"])
+    cluster = Topics(module.params["bootstrap_servers"])
     steps: list[tuple[str, Callable[[], None]]] = []
 
     partitions = patiently(lambda: cluster.describe(name), time.monotonic() + timeout)
@@ -379,7 +212,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     return {"changed": bool(steps), "msg": msg, "partitions": partitions}
 
 
-def settled(cluster: Cluster, name: str, wanted: int) -> dict[int, dict[str, Any]]:
+def settled(cluster: Topics, name: str, wanted: int) -> dict[int, dict[str, Any]]:
     """The topic's partitions once all have a leader. Raises NotReadyError until then."""
     partitions = cluster.describe(name) or {}
     if len(partitions) < wanted or any(row["leader"] < 0 for row in partitions.values()):

@@ -1,0 +1,295 @@
+#!/usr/bin/python
+"""Ansible module: whether the pipeline's services are whole; waits until they are."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kafka_wire import Cluster, KafkaError, NotReadyError
+
+DOCUMENTATION = r"""
+module: pipeline_gates
+short_description: Whether the pipeline's services are whole
+description:
+  - Asks the services that are given until nothing is wrong with them or the time is up.
+  - Changes nothing, and needs nothing but Python and the services' own ports.
+author: imdb-pipeline
+options:
+  zookeeper:
+    description: Servers of the ensemble, each with C(host), its name, and C(address), host:port.
+    type: list
+    elements: dict
+    default: []
+  kafka:
+    description: Brokers, each with C(host), C(id) and C(address), host:port.
+    type: list
+    elements: dict
+    default: []
+  spark_masters:
+    description: Masters, each with C(host) and C(address), host:port of the web UI.
+    type: list
+    elements: dict
+    default: []
+  spark_workers:
+    description: Workers, each with C(host) and C(address), the address that they register with.
+    type: list
+    elements: dict
+    default: []
+  job_host:
+    description: Name of the host of the streaming job, on which this runs; empty is none.
+    type: str
+    default: ""
+  job_status:
+    description: File where the job says how far it is.
+    type: path
+    default: /run/imdb-streaming/status.json
+  job_silence:
+    description: Seconds that the job may say nothing.
+    type: int
+    default: 120
+  lag_limit:
+    description: Messages that the job may lag behind; -1 is any number.
+    type: int
+    default: -1
+  timeout:
+    description: Seconds to wait until all is well.
+    type: int
+    default: 10
+"""
+EXAMPLES = r"""
+- name: See that every replica is in sync
+  pipeline_gates:
+    kafka:
+      - {host: core-1, id: 1, address: "192.0.2.1:9092"}
+      - {host: core-2, id: 2, address: "192.0.2.2:9092"}
+    timeout: 120
+"""
+RETURN = r"""
+problems:
+  description: What is wrong, each with C(text) and the C(host) and C(unit) that it is about.
+  type: list
+  returned: always
+leader:
+  description: Host of the leader of the ensemble; empty if unknown.
+  type: str
+  returned: always
+controller:
+  description: Host of Kafka's controller; empty if unknown.
+  type: str
+  returned: always
+master:
+  description: Host of the Spark master that leads; empty if unknown.
+  type: str
+  returned: always
+lag:
+  description: Messages that the job lags behind; -1 if unknown.
+  type: int
+  returned: always
+"""
+
+PAUSE_SECONDS = 0.5
+SOCKET_TIMEOUT_SECONDS = 5
+SHOWN = 5
+
+
+class Look:
+    """What one look at the services has found."""
+
+    def __init__(self) -> None:
+        self.problems: list[dict[str, str]] = []
+        self.found: dict[str, Any] = {"leader": "", "controller": "", "master": "", "lag": -1}
+
+    def wrong(self, host: str, unit: str, text: str) -> None:
+        self.problems.append({"host": host, "unit": unit, "text": text})
+
+
+def four_letter_word(address: str, word: str) -> dict[str, str]:
+    """What a ZooKeeper server answers, by name. Raises OSError."""
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=SOCKET_TIMEOUT_SECONDS) as connection:
+        connection.sendall(word.encode())
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+    pairs = (line.partition("\t") for line in answer.decode().splitlines())
+    return {name: value for name, _, value in pairs}
+
+
+def look_at_zookeeper(look: Look, servers: list[dict[str, Any]]) -> None:
+    """One server leads and all others follow it, in sync."""
+    leaders = []
+    for server in servers:
+        host = str(server["host"])
+        try:
+            answer = four_letter_word(server["address"], "mntr")
+        except OSError as error:
+            look.wrong(host, "zookeeper", f"ZooKeeper on {host} does not answer: {error}")
+            continue
+        state = answer.get("zk_server_state", "")
+        if state == "leader":
+            leaders.append((host, int(float(answer.get("zk_synced_followers", 0)))))
+        elif state != ("standalone" if len(servers) == 1 else "follower"):
+            what = f"is {state}" if state else "serves nobody: it has no quorum"
+            look.wrong(host, "zookeeper", f"ZooKeeper on {host} {what}")
+    if len(leaders) == 1:
+        look.found["leader"] = leaders[0][0]
+        if leaders[0][1] < len(servers) - 1:
+            look.wrong(
+                leaders[0][0],
+                "zookeeper",
+                f"the leader, {leaders[0][0]}, has {leaders[0][1]} followers in sync of "
+                f"{len(servers) - 1}",
+            )
+    elif len(servers) > 1:
+        names = ", ".join(host for host, _ in leaders) or "none"
+        look.wrong(
+            leaders[0][0] if leaders else str(servers[0]["host"]),
+            "zookeeper",
+            f"the ensemble has {len(leaders)} leaders: {names}",
+        )
+
+
+def look_at_kafka(look: Look, brokers: list[dict[str, Any]]) -> None:
+    """Every broker is up, every partition has a leader and all of its replicas in sync."""
+    names = {int(broker["id"]): str(broker["host"]) for broker in brokers}
+    try:
+        seen = Cluster(",".join(str(broker["address"]) for broker in brokers)).metadata()
+    except (OSError, NotReadyError, KafkaError) as error:
+        look.wrong(str(brokers[0]["host"]), "kafka", f"no broker answers: {error}")
+        return
+    look.found["controller"] = names.get(seen.controller, "")
+    for broker in sorted(set(names) - set(seen.brokers)):
+        host = names[broker]
+        look.wrong(host, "kafka", f"broker {broker} on {host} is not up")
+    if seen.controller not in seen.brokers:
+        look.wrong(str(brokers[0]["host"]), "kafka", "the brokers have no controller")
+    lagging: dict[int, list[str]] = {}
+    offline = []
+    for topic, partitions in sorted(seen.topics.items()):
+        for index, row in partitions.items():
+            if row["leader"] < 0:
+                offline.append((f"{topic}-{index}", row["replicas"]))
+            for broker in set(row["replicas"]) - set(row["isr"]):
+                lagging.setdefault(broker, []).append(f"{topic}-{index}")
+    for partition, replicas in offline[:SHOWN]:
+        host = names.get(replicas[0], str(brokers[0]["host"]))
+        look.wrong(host, "kafka", f"partition {partition} has no leader; replicas on {replicas}")
+    for broker, partitions_of in sorted(lagging.items()):
+        host = names.get(broker, str(brokers[0]["host"]))
+        shown = ", ".join(partitions_of[:SHOWN]) + (" ..." if len(partitions_of) > SHOWN else "")
+        look.wrong(
+            host,
+            "kafka",
+            f"broker {broker} on {names.get(broker, 'no known host')} is out of sync in "
+            f"{len(partitions_of)} partitions: {shown}",
+        )
+
+
+def look_at_spark(look: Look, masters: list[dict[str, Any]], workers: list[dict[str, Any]]) -> None:
+    """One master leads and has every worker; the others stand by."""
+    leading = []
+    for master in masters:
+        host = str(master["host"])
+        try:
+            url = f"http://{master['address']}/json/"
+            with urllib.request.urlopen(url, timeout=SOCKET_TIMEOUT_SECONDS) as answer:
+                said = json.load(answer)
+        except (OSError, ValueError) as error:
+            look.wrong(host, "spark-master", f"the Spark master on {host} does not answer: {error}")
+            continue
+        if said["status"] == "ALIVE":
+            leading.append((host, said))
+        elif said["status"] != "STANDBY":
+            look.wrong(host, "spark-master", f"the Spark master on {host} is {said['status']}")
+    if len(leading) != 1:
+        host = str(masters[0]["host"])
+        look.wrong(host, "spark-master", f"{len(leading)} Spark masters lead, not one")
+        return
+    look.found["master"] = leading[0][0]
+    alive = {it["host"] for it in leading[0][1]["workers"] if it["state"] == "ALIVE"}
+    for worker in workers:
+        if worker["address"] not in alive:
+            host = str(worker["host"])
+            look.wrong(host, "spark-worker", f"the Spark worker on {host} is not registered")
+
+
+def look_at_job(look: Look, host: str, path: str, silence: int, lag_limit: int) -> None:
+    """The job has said something lately, and does not lag more than it may."""
+    try:
+        queries = json.loads(Path(path).read_text(encoding="utf-8"))["queries"]
+    except (OSError, ValueError, KeyError) as error:
+        look.wrong(host, "imdb-streaming", f"the job on {host} says nothing of itself: {error!r}")
+        return
+    now = datetime.now(UTC)
+    lags = []
+    for name, query in queries.items():
+        if query.get("lag") is not None:
+            lags.append(int(query["lag"]))
+        if not query.get("at"):
+            look.wrong(host, "imdb-streaming", f"the query {name} of the job has no batch yet")
+            continue
+        age = (now - datetime.fromisoformat(query["at"].replace("Z", "+00:00"))).total_seconds()
+        if age > silence:
+            look.wrong(
+                host,
+                "imdb-streaming",
+                f"the query {name} of the job has said nothing for {age:.0f} s",
+            )
+    look.found["lag"] = max(lags, default=-1)
+    if 0 <= lag_limit < look.found["lag"]:
+        look.wrong(
+            host,
+            "imdb-streaming",
+            f"the job lags {look.found['lag']} messages behind, {lag_limit} at most are allowed",
+        )
+
+
+def look_once(given: dict[str, Any]) -> Look:
+    """Look at all that is given, once."""
+    look = Look()
+    if given["zookeeper"]:
+        look_at_zookeeper(look, given["zookeeper"])
+    if given["kafka"]:
+        look_at_kafka(look, given["kafka"])
+    if given["spark_masters"]:
+        look_at_spark(look, given["spark_masters"], given["spark_workers"])
+    if given["job_host"]:
+        look_at_job(
+            look, given["job_host"], given["job_status"], given["job_silence"], given["lag_limit"]
+        )
+    return look
+
+
+def main() -> None:
+    described = {"type": "list", "elements": "dict", "default": []}
+    module = AnsibleModule(
+        argument_spec={
+            "zookeeper": described,
+            "kafka": described,
+            "spark_masters": described,
+            "spark_workers": described,
+            "job_host": {"type": "str", "default": ""},
+            "job_status": {"type": "path", "default": "/run/imdb-streaming/status.json"},
+            "job_silence": {"type": "int", "default": 120},
+            "lag_limit": {"type": "int", "default": -1},
+            "timeout": {"type": "int", "default": 10},
+        },
+        supports_check_mode=True,
+    )
+    deadline = time.monotonic() + module.params["timeout"]
+    look = look_once(module.params)
+    while look.problems and time.monotonic() < deadline:
+        time.sleep(PAUSE_SECONDS)
+        look = look_once(module.params)
+    module.exit_json(changed=False, problems=look.problems, **look.found)
+
+
+if __name__ == "__main__":
+    main()

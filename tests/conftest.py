@@ -14,6 +14,7 @@ MARKERS = [
     "verify: reads from a running pipeline and changes nothing",
     "deploy: runs ansible-playbook",
     "faults: kills, stops or cuts something of a running pipeline",
+    "cluster: runs playbooks on a running pipeline of several hosts, and stops some of them",
     "libvirt: makes a virtual machine, emulated where there is no KVM: many minutes",
     "molecule: is about a role's own molecule scenario, not a pipeline",
     "removal: takes everything off the hosts of a running pipeline",

@@ -56,9 +56,9 @@ def patience(variables: HostVariables) -> float:
 
 @pytest.fixture(scope="session")
 def bootstrap(target: Target, variables: HostVariables) -> str:
-    """The brokers' address for tools on this machine."""
-    address = target.hosts[target.host_of("kafka")]["host_external_address"]
-    return f"{address}:{variables['kafka_external_port']}"
+    """The brokers' addresses for tools on this machine."""
+    addresses = [target.hosts[host]["host_external_address"] for host in target.groups["kafka"]]
+    return ",".join(f"{address}:{variables['kafka_external_port']}" for address in addresses)
 
 
 @pytest.fixture(scope="session")

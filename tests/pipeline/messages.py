@@ -8,6 +8,7 @@ import queue
 import threading
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self
 
@@ -94,6 +95,7 @@ class Feeder:
         # A new series of ids each time, so that the tests can run again on the same tables.
         self._first = time.time_ns() // 1_000_000 * 100
         self._sent: dict[str, float] = {}
+        self._failed: list[str] = []
         self._again: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._guard = threading.Lock()
         self._stopping = threading.Event()
@@ -119,6 +121,17 @@ class Feeder:
         since = time.monotonic() - seconds
         with self._guard:
             return sum(moment >= since for moment in self._sent.values())
+
+    def failed(self) -> list[str]:
+        """Return why the client gave up on a send, once for each; these were sent again."""
+        with self._guard:
+            return list(self._failed)
+
+    def longest_stall(self) -> float:
+        """Return the most seconds that passed from one acknowledgement to the next."""
+        with self._guard:
+            moments = sorted(self._sent.values())
+        return max((b - a for a, b in pairwise(moments)), default=0.0)
 
     def flows(self, seconds: float) -> None:
         """Wait until the broker acknowledges new movies."""
@@ -172,8 +185,14 @@ class Feeder:
             headers=[("event_id", event_id.encode())],
         )
         future.add_callback(acknowledged)
+
         # The client gives up on what was in flight when it had to begin a new epoch.
-        future.add_errback(lambda _: self._again.put(record))
+        def refused(error: Any) -> None:
+            with self._guard:
+                self._failed.append(repr(error))
+            self._again.put(record)
+
+        future.add_errback(refused)
 
 
 def movie(number: int) -> dict[str, Any]:

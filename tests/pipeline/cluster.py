@@ -1,0 +1,72 @@
+"""A running pipeline of several hosts: every unit on every host, and who is away when."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from hosts import Target, run
+
+STATE = "ActiveState,InvocationID"
+
+
+def invocations(target: Target) -> dict[tuple[str, str], tuple[str, str]]:
+    """Return the state and the invocation of each unit on each host: another one was restarted."""
+    found = {}
+    for host in target.hosts:
+        for unit in target.units(host):
+            text = run(target, host, "systemctl", "show", f"--property={STATE}", unit)
+            values = dict(line.split("=", 1) for line in text.splitlines() if line)
+            found[host, unit] = (values["ActiveState"], values["InvocationID"])
+    return found
+
+
+def restarted(
+    before: dict[tuple[str, str], tuple[str, str]], after: dict[tuple[str, str], tuple[str, str]]
+) -> set[tuple[str, str]]:
+    """Return the hosts and units that were started anew in between."""
+    return {key for key in after if after[key][1] != before[key][1]}
+
+
+class Watch:
+    """Tries ports all the time, and notes the most that were closed at one moment."""
+
+    def __init__(self, addresses: Sequence[tuple[str, int]]) -> None:
+        """Begin to watch these hosts and ports."""
+        self._addresses = addresses
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
+        self.most_away: list[tuple[str, int]] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stopping.set()
+        self._thread.join(30)
+
+    def _watch(self) -> None:
+        while not self._stopping.is_set():
+            away = [address for address in self._addresses if not accepts(address)]
+            if len(away) > len(self.most_away):
+                self.most_away = away
+            time.sleep(0.1)
+
+
+def accepts(address: tuple[str, int]) -> bool:
+    """Return whether a port takes a connection."""
+    try:
+        with socket.create_connection(address, timeout=3):
+            return True
+    except OSError:
+        return False

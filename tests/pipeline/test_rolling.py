@@ -1,0 +1,130 @@
+"""Restarts on a running cluster: one host after the other, between gates, with nothing lost.
+
+A feeder sends new movies through all of it (see messages.py). They stay in the tables.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+
+import pytest
+from hosts import Target, run
+
+from ..variables import HostVariables
+from ..waiting import wait_for
+from .cluster import Watch, invocations, restarted
+from .deployment import run_playbook
+from .messages import Feeder, read_topic
+from .tables import Tables
+
+pytestmark = pytest.mark.cluster
+
+PER_SECOND = 100
+
+
+@pytest.fixture
+def feeder(bootstrap: str, topic: str, patience: float) -> Generator[Feeder]:
+    """New movies at a steady rate."""
+    with Feeder(bootstrap, topic, PER_SECOND) as feeder:
+        feeder.flows(120 * patience)
+        yield feeder
+
+
+@pytest.fixture
+def brokers(target: Target, variables: HostVariables) -> list[tuple[str, int]]:
+    """Host and port of each broker."""
+    port = int(variables["kafka_external_port"])
+    return [(target.hosts[host]["host_external_address"], port) for host in target.groups["kafka"]]
+
+
+@pytest.fixture
+def nothing_is_lost(
+    feeder: Feeder, bootstrap: str, topic: str, tables: Tables, patience: float
+) -> Callable[[], None]:
+    """To be called at the end: what was acknowledged is in the topic and in silver, each once."""
+
+    def check() -> None:
+        feeder.close()
+        sent = feeder.sent()
+        in_topic = [message.event_id for message in read_topic(bootstrap, topic, 120 * patience)]
+        fed = [event_id for event_id in in_topic if event_id in sent]
+        assert len(fed) == len(set(fed)), "a message is in the topic twice"
+        assert set(fed) == sent, f"{len(sent - set(fed))} acknowledged messages are lost"
+        assert feeder.failed() == []
+        tables.hold_each_once(sent, 300 * patience)
+
+    return check
+
+
+def test_a_roll_refuses_while_a_broker_is_down(target: Target, patience: float) -> None:
+    host = target.groups["kafka"][1]
+    number = target.hosts[host]["host_id"]
+    run(target, host, "sudo", "systemctl", "stop", "kafka", timeout=150 * patience)
+    try:
+        before = invocations(target)
+        roll = run_playbook(playbook="roll.yml")
+        assert roll.exit_code != 0
+        assert f"broker {number} on {host} is not up" in roll.output, roll.end
+        assert "Stopped kafka.service" in roll.output, "its journal is not shown"
+        assert set(roll.changed.values()) == {0}, roll.changed_tasks
+        assert invocations(target) == before
+    finally:
+        run(target, host, "sudo", "systemctl", "start", "kafka", timeout=150 * patience)
+
+
+def test_a_roll_restarts_every_broker_and_server_and_loses_nothing(
+    target: Target,
+    feeder: Feeder,
+    brokers: list[tuple[str, int]],
+    nothing_is_lost: Callable[[], None],
+    record_property: Callable[[str, object], None],
+) -> None:
+    before, began = invocations(target), time.monotonic()
+    with Watch(brokers) as watch:
+        roll = run_playbook("-e", '{"roll_units": ["zookeeper", "kafka"]}', playbook="roll.yml")
+    seconds = time.monotonic() - began
+    assert roll.exit_code == 0, roll.end
+    assert restarted(before, invocations(target)) == {
+        (host, unit) for unit in ("zookeeper", "kafka") for host in target.groups[unit]
+    }
+    assert len(watch.most_away) == 1, f"away at once: {watch.most_away}"
+    nothing_is_lost()
+    stall = feeder.longest_stall()
+    record_property("roll_seconds", round(seconds, 1))
+    record_property("longest_stall_seconds", round(stall, 1))
+    print(f"rolled in {seconds:.1f} s, longest stall {stall:.1f} s, {len(feeder.sent())} sent")
+
+
+def test_a_changed_setting_restarts_the_brokers_one_after_the_other(
+    target: Target,
+    variables: HostVariables,
+    brokers: list[tuple[str, int]],
+    nothing_is_lost: Callable[[], None],
+) -> None:
+    heap = str(variables["kafka_heap_size"])
+    assert heap != "900m"
+    for value in ("900m", heap):
+        before = invocations(target)
+        with Watch(brokers) as watch:
+            deployed = run_playbook("-e", f"kafka_heap_size={value}")
+        assert deployed.exit_code == 0, deployed.end
+        assert len(watch.most_away) == 1, f"away at once: {watch.most_away}"
+        assert restarted(before, invocations(target)) == {
+            (host, "kafka") for host in target.groups["kafka"]
+        }
+    nothing_is_lost()
+
+
+def test_one_host_is_rolled_alone(target: Target, patience: float) -> None:
+    host = target.groups["kafka"][-1]
+    before = invocations(target)
+    roll = run_playbook("--limit", host, "-e", '{"roll_units": ["kafka"]}', playbook="roll.yml")
+    assert roll.exit_code == 0, roll.end
+    assert restarted(before, invocations(target)) == {(host, "kafka")}
+    wait_for(
+        "every unit is as before",
+        lambda: {key: state for key, (state, _) in invocations(target).items()},
+        lambda states: states == {key: state for key, (state, _) in before.items()},
+        60 * patience,
+    )

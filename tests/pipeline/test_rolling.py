@@ -96,6 +96,7 @@ def test_a_roll_restarts_every_broker_and_server_and_loses_nothing(
     print(f"rolled in {seconds:.1f} s, longest stall {stall:.1f} s, {len(feeder.sent())} sent")
 
 
+@pytest.mark.slow
 def test_a_changed_setting_restarts_the_brokers_one_after_the_other(
     target: Target,
     variables: HostVariables,
@@ -116,6 +117,7 @@ def test_a_changed_setting_restarts_the_brokers_one_after_the_other(
     nothing_is_lost()
 
 
+@pytest.mark.slow
 def test_one_host_is_rolled_alone(target: Target, patience: float) -> None:
     host = target.groups["kafka"][-1]
     before = invocations(target)

@@ -16,10 +16,11 @@ locals {
     if length([for other in values(local.numbers) : other if other == number]) > 1
   }
 
-  # ZooKeeper's and Kafka's ids stay with their data, whoever else comes or goes: as given, else the number at the end of
-  # the key, else the host's number in the subnet.
+  # ZooKeeper's and Kafka's ids stay with their data, whoever else comes or goes: as given, else the number from 1 to 255
+  # at the end of the key, else the host's number in the subnet.
+  key_numbers = { for key in keys(var.hosts) : key => try(parseint(regex("[0-9]+$", key), 10), 0) }
   ids = { for key, host in var.hosts : key =>
-    coalesce(host.id, try(parseint(regex("[0-9]+$", key), 10), local.numbers[key]))
+    coalesce(host.id, local.key_numbers[key] >= 1 && local.key_numbers[key] <= 255 ? local.key_numbers[key] : local.numbers[key])
   }
   with_ids = { for key, host in var.hosts : key => local.ids[key]
     if length(setintersection(host.groups, ["zookeeper", "kafka"])) > 0

@@ -174,13 +174,14 @@ run "ids_are_the_numbers_at_the_ends_of_keys" {
       core-02 = { groups = ["zookeeper", "kafka"], cpus = 2, memory_mb = 8192, disk_gb = 20 }
       core-x  = { groups = ["zookeeper", "kafka"], cpus = 2, memory_mb = 8192, disk_gb = 20, number = 77 }
       other-1 = { groups = ["kafka"], cpus = 2, memory_mb = 8192, disk_gb = 20, id = 9 }
+      core-0  = { groups = ["kafka"], cpus = 2, memory_mb = 8192, disk_gb = 20, number = 78 }
       edge-1  = { groups = ["spark_worker", "streaming", "producer"], cpus = 2, memory_mb = 8192, disk_gb = 20 }
     }
     replication_factor = 4
   }
 
   assert {
-    condition     = output.ids == { core-1 = 1, core-02 = 2, core-x = 77, other-1 = 9, edge-1 = 1 }
+    condition     = output.ids == { core-0 = 78, core-1 = 1, core-02 = 2, core-x = 77, other-1 = 9, edge-1 = 1 }
     error_message = jsonencode(output.ids)
   }
   assert {
@@ -225,8 +226,8 @@ run "ids_that_zookeeper_does_not_take" {
 
   variables {
     hosts = {
-      core-0   = { groups = var.all, cpus = 2, memory_mb = 8192, disk_gb = 20 }
-      core-256 = { groups = ["kafka"], cpus = 2, memory_mb = 8192, disk_gb = 20 }
+      core-0   = { groups = var.all, cpus = 2, memory_mb = 8192, disk_gb = 20, id = 0 }
+      core-256 = { groups = ["kafka"], cpus = 2, memory_mb = 8192, disk_gb = 20, id = 256 }
       core-1   = { groups = ["kafka"], cpus = 2, memory_mb = 8192, disk_gb = 20, id = 1.5 }
     }
   }

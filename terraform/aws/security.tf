@@ -16,6 +16,15 @@ locals {
     blocks-of-driver  = { from = ["spark_worker"], to = "streaming", ports = [7080, 7096] }
     # streaming_driver_port is 0, any free one: what Linux gives from (net.ipv4.ip_local_port_range).
     driver = { from = ["spark_master", "spark_worker"], to = "streaming", ports = [32768, 60999] }
+    # A release that several hosts lack goes to one of them, and from there to the others.
+    release-of-zookeeper = { from = ["zookeeper"], to = "zookeeper", ports = [7090, 7090] }
+    release-of-kafka     = { from = ["kafka"], to = "kafka", ports = [7090, 7090] }
+    release-by-masters   = { from = ["spark_master", "spark_worker", "streaming"], to = "spark_master", ports = [7090, 7090] }
+    release-by-workers   = { from = ["spark_master", "spark_worker", "streaming"], to = "spark_worker", ports = [7090, 7090] }
+    release-by-driver    = { from = ["spark_master", "spark_worker", "streaming"], to = "streaming", ports = [7090, 7090] }
+    release-of-producer  = { from = ["producer"], to = "producer", ports = [7090, 7090] }
+    # For the looks before and after a restart, which one master takes at all of them.
+    master-ui = { from = ["spark_master"], to = "spark_master", ports = [8080, 8080] }
     # For `make tunnel`, which comes in through a master; its own UI, 8080, is at hand there.
     worker-ui    = { from = ["spark_master"], to = "spark_worker", ports = [8081, 8081] }
     streaming-ui = { from = ["spark_master"], to = "streaming", ports = [4040, 4040] }

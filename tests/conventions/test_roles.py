@@ -33,7 +33,9 @@ OF_ANSIBLE = {
     "ansible_facts",
     "ansible_host",
     "ansible_managed",
+    "ansible_play_hosts",
     "ansible_playbook_python",
+    "hostvars",
     "inventory_hostname",
     "item",
     "role_path",
@@ -163,7 +165,8 @@ def read_in(value: Any, key: str = "") -> set[str]:
     if isinstance(value, list):
         return set().union(*(read_in(it, key) for it in value))
     bare = key in {"when", "that", "until", "changed_when", "failed_when"}
-    return undeclared(f"{{{{ {value} }}}}" if bare else str(value))
+    of_other_hosts = set(re.findall(r"selectattr\('(__\w+)'", str(value)))
+    return of_other_hosts | undeclared(f"{{{{ {value} }}}}" if bare else str(value))
 
 
 def undeclared(template: str) -> set[str]:

@@ -420,6 +420,9 @@ def test_hosts_are_open_to_the_flows_of_the_pipeline_alone(cluster: Deployment) 
         (master, edge, 32768, 60999),
         (master, worker, 8081, 8081),
         (master, edge, 4040, 4040),
+        (master, master, 8080, 8080),
+        (core, core, 7090, 7090),
+        *((a, b, 7090, 7090) for a in (master, worker, edge) for b in (master, worker, edge)),
     }
 
 

@@ -18,7 +18,6 @@ TOPOLOGIES = sorted((ROOT / "terraform/topologies").glob("*.tfvars"))
 # Ports that nothing beyond the host itself may reach, and why.
 CLOSED = {
     "kafka_external_port": "tools of the operator's machine cannot route to a broker's address",
-    "spark_master_webui_port": "make tunnel comes in through the master itself",
 }
 EXPECTED = re.compile(r"expect_failures = (\[.*?\])", re.S)
 # Not a port to open but "any free one".

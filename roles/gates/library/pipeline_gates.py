@@ -32,6 +32,11 @@ options:
     type: list
     elements: dict
     default: []
+  kafka_absent:
+    description: Ids of brokers that are known to be away; that their replicas lag is no problem.
+    type: list
+    elements: int
+    default: []
   spark_masters:
     description: Masters, each with C(host) and C(address), host:port of the web UI.
     type: list
@@ -156,8 +161,11 @@ def look_at_zookeeper(look: Look, servers: list[dict[str, Any]]) -> None:
         )
 
 
-def look_at_kafka(look: Look, brokers: list[dict[str, Any]]) -> None:
-    """Every broker is up, every partition has a leader and all of its replicas in sync."""
+def look_at_kafka(look: Look, brokers: list[dict[str, Any]], absent: list[int]) -> None:
+    """Every broker is up, every partition has a leader and all of its replicas in sync.
+
+    Of brokers that are absent nothing is expected.
+    """
     names = {int(broker["id"]): str(broker["host"]) for broker in brokers}
     try:
         seen = Cluster(",".join(str(broker["address"]) for broker in brokers)).metadata()
@@ -176,7 +184,7 @@ def look_at_kafka(look: Look, brokers: list[dict[str, Any]]) -> None:
         for index, row in partitions.items():
             if row["leader"] < 0:
                 offline.append((f"{topic}-{index}", row["replicas"]))
-            for broker in set(row["replicas"]) - set(row["isr"]):
+            for broker in set(row["replicas"]) - set(row["isr"]) - set(absent):
                 lagging.setdefault(broker, []).append(f"{topic}-{index}")
     for partition, replicas in offline[:SHOWN]:
         host = names.get(replicas[0], str(brokers[0]["host"]))
@@ -257,7 +265,7 @@ def look_once(given: dict[str, Any]) -> Look:
     if given["zookeeper"]:
         look_at_zookeeper(look, given["zookeeper"])
     if given["kafka"]:
-        look_at_kafka(look, given["kafka"])
+        look_at_kafka(look, given["kafka"], given["kafka_absent"])
     if given["spark_masters"]:
         look_at_spark(look, given["spark_masters"], given["spark_workers"])
     if given["job_host"]:
@@ -273,6 +281,7 @@ def main() -> None:
         argument_spec={
             "zookeeper": described,
             "kafka": described,
+            "kafka_absent": {"type": "list", "elements": "int", "default": []},
             "spark_masters": described,
             "spark_workers": described,
             "job_host": {"type": "str", "default": ""},

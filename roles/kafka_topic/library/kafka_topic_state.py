@@ -45,6 +45,10 @@ options:
     description: Replicas of each partition.
     type: int
     required: true
+  accept_replicas:
+    description: Whether a topic with another number of replicas is let be.
+    type: bool
+    default: false
   config:
     description: Settings of the topic; others are left alone.
     type: dict
@@ -153,16 +157,19 @@ class Topics(Cluster):
 
 
 def find_impossible(
-    name: str, partitions: dict[int, dict[str, Any]], wanted: int, replicas: int
+    name: str, partitions: dict[int, dict[str, Any]], wanted: int, replicas: int | None
 ) -> str | None:
-    """Why Kafka cannot bring the topic to what is wanted, and what to do; None if it can."""
+    """Why Kafka cannot bring the topic to what is wanted, and what to do; None if it can.
+
+    replicas: how many each partition should have; None is any number.
+    """
     if len(partitions) > wanted:
         return (
             f"Topic {name} has {len(partitions)} partitions, {wanted} are asked for. Kafka cannot "
             f"take partitions away. Ask for {len(partitions)}, or make a topic of another name."
         )
     other = sorted({len(row["replicas"]) for row in partitions.values()} - {replicas})
-    if other:
+    if other and replicas is not None:
         return (
             f"Topic {name} has replication factor {', '.join(map(str, other))}, {replicas} is "
             f"asked for. It is changed by moving replicas, not here. Ask for what it has, or let "
@@ -183,7 +190,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if partitions is None:
         steps.append(("created", lambda: cluster.create(name, wanted, replicas, config)))
     else:
-        impossible = find_impossible(name, partitions, wanted, replicas)
+        expected = None if module.params["accept_replicas"] else replicas
+        impossible = find_impossible(name, partitions, wanted, expected)
         if impossible:
             raise KafkaError(impossible)
         if len(partitions) < wanted:
@@ -232,6 +240,7 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "partitions": {"type": "int", "required": True},
             "replication_factor": {"type": "int", "required": True},
+            "accept_replicas": {"type": "bool", "default": False},
             "config": {"type": "dict", "default": {}},
             "timeout": {"type": "int", "default": 60},
         },

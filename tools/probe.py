@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import re
+import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ PRODUCER_LIBRARIES = "/opt/imdb-producer/current/lib"
 
 def units(names: list[str]) -> dict[str, dict[str, str]]:
     """Return each unit's state, sub-state, since when, and how often it was restarted."""
-    properties = "Id,LoadState,ActiveState,SubState,StateChangeTimestamp,NRestarts"
+    properties = "Id,LoadState,ActiveState,SubState,UnitFileState,StateChangeTimestamp,NRestarts"
     command = ["systemctl", "show", "--property", properties, "--", *names]
     text = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
     blocks = [dict(line.split("=", 1) for line in b.splitlines()) for b in text.split("\n\n") if b]
@@ -41,6 +44,74 @@ def status(unit: str) -> dict[str, Any] | None:
         said: dict[str, Any] = json.loads(Path(f"/run/{unit}/status.json").read_text("utf-8"))
         return said
     return None
+
+
+def ensemble() -> dict[str, Any]:
+    """Return the part of this ZooKeeper server in its ensemble, or why it is not known."""
+    try:
+        text = Path("/etc/zookeeper/zoo.cfg").read_text(encoding="utf-8")
+        found = dict(re.findall(r"^(clientPort(?:Address)?)=(.*)$", text, re.MULTILINE))
+        address = found["clientPortAddress"].replace("0.0.0.0", "127.0.0.1")
+        with socket.create_connection((address, int(found["clientPort"])), timeout=5) as server:
+            server.sendall(b"mntr")
+            answer = b"".join(iter(lambda: server.recv(65536), b"")).decode()
+    except (OSError, KeyError) as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+    said = dict(line.split("\t", 1) for line in answer.splitlines() if "\t" in line)
+    return {
+        "role": said.get("zk_server_state", "no quorum"),
+        "synced_followers": int(float(said.get("zk_synced_followers", 0))),
+    }
+
+
+def master() -> dict[str, Any]:
+    """Return the part of this Spark master and its workers, or why it is not known."""
+    try:
+        unit = Path("/etc/systemd/system/spark-master.service").read_text(encoding="utf-8")
+        found = dict(re.findall(r"--(host|webui-port) (\S+)", unit))
+        url = f"http://{found['host']}:{found['webui-port']}/json/"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            said = json.load(answer)
+    except (OSError, KeyError, ValueError) as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+    alive = [worker["host"] for worker in said["workers"] if worker["state"] == "ALIVE"]
+    return {"role": said["status"].lower(), "workers": sorted(alive)}
+
+
+def brokers(settings: dict[str, str]) -> dict[str, Any]:
+    """Return who is up, who controls, and which partitions are not as they should be."""
+    sys.path.insert(0, PRODUCER_LIBRARIES)
+    try:
+        from kafka import KafkaAdminClient
+
+        admin = KafkaAdminClient(
+            bootstrap_servers=settings["KAFKA_BOOTSTRAP_SERVERS"].split(","),
+            bootstrap_timeout_ms=5000,
+            request_timeout_ms=5000,
+        )
+        try:
+            cluster = admin.describe_cluster()
+            rows = [row for topic in admin.describe_topics() for row in topic["partitions"]]
+        finally:
+            admin.close()
+    except Exception as error:  # whatever it is, the page shows it
+        return {"error": f"{type(error).__name__}: {error}"}
+    return {
+        "up": sorted(broker["host"] for broker in cluster["brokers"]),
+        "controller": next(
+            (
+                it["host"]
+                for it in cluster["brokers"]
+                if it["broker_id"] == cluster["controller_id"]
+            ),
+            None,
+        ),
+        "partitions": len(rows),
+        "replicas": sum(len(row["replica_nodes"]) for row in rows),
+        "in_sync": sum(len(row["isr_nodes"]) for row in rows),
+        "under_replicated": sum(len(it["isr_nodes"]) < len(it["replica_nodes"]) for it in rows),
+        "offline": sum(row["leader_id"] < 0 for row in rows),
+    }
 
 
 def topic(settings: dict[str, str]) -> dict[str, Any]:
@@ -77,9 +148,14 @@ def main() -> None:
     """Print the state of the units that the arguments name."""
     names = sys.argv[1:]
     found: dict[str, Any] = {"units": units(names)}
+    if "zookeeper" in names:
+        found["ensemble"] = ensemble()
+    if "spark-master" in names:
+        found["master"] = master()
     if "imdb-producer" in names and (settings := environment("/etc/imdb-producer/producer.env")):
         found["producer"] = status("imdb-producer")
         found["topic"] = topic(settings)
+        found["brokers"] = brokers(settings)
     if "imdb-streaming" in names and (settings := environment("/etc/imdb-streaming/streaming.env")):
         found["streaming"] = status("imdb-streaming")
         found["genres"] = genres(settings)

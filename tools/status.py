@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from cluster_page import render_cluster, render_hosts
 from hosts import ROOT, UIS, HostsError, Target, load, run
 
 GENRES_SHOWN = 8
@@ -44,8 +45,11 @@ def collect(target: Target) -> dict[str, Any]:
             host: {
                 "address": target.hosts[host]["host_address"],
                 "arch": target.hosts[host]["host_arch"],
+                "groups": [name for name, members in target.groups.items() if host in members],
                 "error": answer.get("error"),
                 "units": answer.get("units", {}),
+                "ensemble": answer.get("ensemble"),
+                "master": answer.get("master"),
             }
             for host, answer in answers.items()
         },
@@ -55,7 +59,7 @@ def collect(target: Target) -> dict[str, Any]:
             for host in target.groups[group]
         },
     }
-    for part in ("topic", "producer", "streaming", "genres", "tables"):
+    for part in ("brokers", "topic", "producer", "streaming", "genres", "tables"):
         state[part] = next((a[part] for a in answers.values() if a.get(part)), None)
     return state
 
@@ -75,6 +79,24 @@ def age(timestamp: str | None) -> str:
 
 def render(state: dict[str, Any], target: Target) -> Iterator[str]:
     """Yield the lines of the page."""
+    if len(state["hosts"]) == 1:
+        yield from render_units(state)
+    else:
+        yield from render_hosts(state)
+        yield ""
+        yield from render_cluster(state)
+    yield ""
+    yield from render_topic(state["topic"])
+    yield from render_producer(state["producer"])
+    yield from render_streaming(state["streaming"])
+    yield ""
+    yield from render_genres(state["genres"])
+    yield ""
+    yield from render_places(state, target)
+
+
+def render_units(state: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each unit of the host."""
     yield f"{'HOST':<16}{'ADDRESS':<17}{'UNIT':<16}{'STATE':<20}{'RESTARTS':<10}SINCE"
     for host, found in state["hosts"].items():
         if found["error"]:
@@ -87,14 +109,6 @@ def render(state: dict[str, Any], target: Target) -> Iterator[str]:
                 f"{host:<16}{found['address']:<17}{unit:<16}{what:<20}"
                 f"{it.get('NRestarts', '-'):<10}{it.get('StateChangeTimestamp', '')}"
             )
-    yield ""
-    yield from render_topic(state["topic"])
-    yield from render_producer(state["producer"])
-    yield from render_streaming(state["streaming"])
-    yield ""
-    yield from render_genres(state["genres"])
-    yield ""
-    yield from render_places(state, target)
 
 
 def render_topic(topic: dict[str, Any] | None) -> Iterator[str]:
@@ -170,8 +184,13 @@ def render_places(state: dict[str, Any], target: Target) -> Iterator[str]:
         link = ROOT / "data" / target.name.replace("local", "output", 1)
         if target.name.startswith("local") and link.is_symlink():
             yield f"           here: {link.relative_to(ROOT)}/{{parquet,csv}}"
+    # Of many hosts, one of each kind.
+    shown: set[str] = set()
     for title, url in state["urls"].items():
-        yield f"Web UI     {title}: {url}"
+        kind = title.partition(" (")[0]
+        if kind not in shown:
+            yield f"Web UI     {title}: {url}"
+        shown.add(kind)
     config = target.ssh_config.relative_to(ROOT)
     yield f"Logs       ssh -F {config} {next(iter(target.hosts))} journalctl -u kafka"
     yield "           or: make logs UNIT=imdb-streaming"

@@ -229,34 +229,39 @@ def look_at_spark(look: Look, masters: list[dict[str, Any]], workers: list[dict[
 
 
 def look_at_job(look: Look, host: str, path: str, silence: int, lag_limit: int) -> None:
-    """The job has said something lately, and does not lag more than it may."""
+    """The job has said something lately, and does not lag more than it may.
+
+    A job without new messages has no batches: it may be long since the last, as long as it says so.
+    """
     try:
-        queries = json.loads(Path(path).read_text(encoding="utf-8"))["queries"]
+        said = json.loads(Path(path).read_text(encoding="utf-8"))
+        queries, ages = said["queries"], {"": seconds_since(said["updated_at"])}
     except (OSError, ValueError, KeyError) as error:
         look.wrong(host, "imdb-streaming", f"the job on {host} says nothing of itself: {error!r}")
         return
-    now = datetime.now(UTC)
-    lags = []
-    for name, query in queries.items():
-        if query.get("lag") is not None:
-            lags.append(int(query["lag"]))
-        if not query.get("at"):
-            look.wrong(host, "imdb-streaming", f"the query {name} of the job has no batch yet")
-            continue
-        age = (now - datetime.fromisoformat(query["at"].replace("Z", "+00:00"))).total_seconds()
+    lags = {name: int(query.get("lag") or 0) for name, query in queries.items()}
+    look.found["lag"] = max(lags.values(), default=-1)
+    ages |= {
+        name: seconds_since(query["at"])
+        for name, query in queries.items()
+        if lags[name] > 0 and query.get("at")
+    }
+    for name, age in ages.items():
         if age > silence:
-            look.wrong(
-                host,
-                "imdb-streaming",
-                f"the query {name} of the job has said nothing for {age:.0f} s",
-            )
-    look.found["lag"] = max(lags, default=-1)
+            what = f"the query {name} of the job" if name else f"the job on {host}"
+            look.wrong(host, "imdb-streaming", f"{what} has said nothing for {age:.0f} s")
     if 0 <= lag_limit < look.found["lag"]:
         look.wrong(
             host,
             "imdb-streaming",
             f"the job lags {look.found['lag']} messages behind, {lag_limit} at most are allowed",
         )
+
+
+def seconds_since(moment: str) -> float:
+    """Seconds since a moment in ISO 8601. Raises ValueError."""
+    at = datetime.fromisoformat(moment.replace("Z", "+00:00"))
+    return (datetime.now(UTC) - at).total_seconds()
 
 
 def look_once(given: dict[str, Any]) -> Look:

@@ -125,6 +125,11 @@ test-libvirt: ## An emulated virtual machine with Kafka, for real
 	@TARGET=libvirt tools/setup
 	@.venv/bin/pytest tests/terraform/test_libvirt.py
 
+.PHONY: test-cluster
+test-cluster: ## Ten hosts: verified, rolled, grown, and hosts replaced while data flows
+	@tools/setup
+	@tools/test-cluster cluster
+
 .PHONY: test-all
 test-all: ## The slow half too: every fault, both Debians, arm64
 	@ARCH=arm64 tools/setup
@@ -158,5 +163,5 @@ help: ## Print this
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@printf '\nTARGET=local|libvirt|aws TOPOLOGY=single NAME=pipeline ARCH=x86_64|arm64\n'
+	@printf '\nTARGET=local|libvirt|aws TOPOLOGY=single|three|cluster NAME=pipeline ARCH=x86_64|arm64\n'
 	@printf 'DATASET=sample|imdb or BASICS=path-or-URL RATINGS=path-or-URL; MSGS_PER_SEC PRODUCER_LIMIT RUN_ID\n'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,9 +16,11 @@ from ..variables import HostVariables, Variables
 from ..waiting import wait_for
 from .deployment import name_of, status_of, terraform, unit_states
 from .expected import Expected, expected_tables
+from .messages import Feeder, read_topic
 from .tables import Tables, tables_of
 
 JOURNAL_LINES = 15
+FED_PER_SECOND = 100
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +118,33 @@ def finished(
         lambda status: bool(status["state"] == "finished"),
         (120 + 1.2 * len(expected.silver) / rate) * patience,
     )
+
+
+@pytest.fixture
+def steady_feeder(bootstrap: str, topic: str, patience: float) -> Generator[Feeder]:
+    """New movies at a steady rate, for tests of several hosts."""
+    with Feeder(bootstrap, topic, FED_PER_SECOND) as feeder:
+        feeder.flows(120 * patience)
+        yield feeder
+
+
+@pytest.fixture
+def nothing_is_lost(
+    steady_feeder: Feeder, bootstrap: str, topic: str, tables: Tables, patience: float
+) -> Callable[[], None]:
+    """To be called at the end: what was acknowledged is in the topic and in silver, each once."""
+
+    def check() -> None:
+        steady_feeder.close()
+        sent = steady_feeder.sent()
+        in_topic = [message.event_id for message in read_topic(bootstrap, topic, 120 * patience)]
+        fed = [event_id for event_id in in_topic if event_id in sent]
+        assert len(fed) == len(set(fed)), "a message is in the topic twice"
+        assert set(fed) == sent, f"{len(sent - set(fed))} acknowledged messages are lost"
+        assert steady_feeder.failed() == []
+        tables.hold_each_once(sent, 300 * patience)
+
+    return check
 
 
 @pytest.hookimpl(wrapper=True)

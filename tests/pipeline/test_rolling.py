@@ -6,7 +6,7 @@ A feeder sends new movies through all of it (see messages.py). They stay in the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 
 import pytest
 from hosts import Target, run
@@ -15,20 +15,9 @@ from ..variables import HostVariables
 from ..waiting import wait_for
 from .cluster import Watch, invocations, restarted
 from .deployment import run_playbook
-from .messages import Feeder, read_topic
-from .tables import Tables
+from .messages import Feeder
 
 pytestmark = pytest.mark.cluster
-
-PER_SECOND = 100
-
-
-@pytest.fixture
-def feeder(bootstrap: str, topic: str, patience: float) -> Generator[Feeder]:
-    """New movies at a steady rate."""
-    with Feeder(bootstrap, topic, PER_SECOND) as feeder:
-        feeder.flows(120 * patience)
-        yield feeder
 
 
 @pytest.fixture
@@ -36,25 +25,6 @@ def brokers(target: Target, variables: HostVariables) -> list[tuple[str, int]]:
     """Host and port of each broker."""
     port = int(variables["kafka_external_port"])
     return [(target.hosts[host]["host_external_address"], port) for host in target.groups["kafka"]]
-
-
-@pytest.fixture
-def nothing_is_lost(
-    feeder: Feeder, bootstrap: str, topic: str, tables: Tables, patience: float
-) -> Callable[[], None]:
-    """To be called at the end: what was acknowledged is in the topic and in silver, each once."""
-
-    def check() -> None:
-        feeder.close()
-        sent = feeder.sent()
-        in_topic = [message.event_id for message in read_topic(bootstrap, topic, 120 * patience)]
-        fed = [event_id for event_id in in_topic if event_id in sent]
-        assert len(fed) == len(set(fed)), "a message is in the topic twice"
-        assert set(fed) == sent, f"{len(sent - set(fed))} acknowledged messages are lost"
-        assert feeder.failed() == []
-        tables.hold_each_once(sent, 300 * patience)
-
-    return check
 
 
 def test_a_roll_refuses_while_a_broker_is_down(target: Target, patience: float) -> None:
@@ -75,7 +45,7 @@ def test_a_roll_refuses_while_a_broker_is_down(target: Target, patience: float) 
 
 def test_a_roll_restarts_every_broker_and_server_and_loses_nothing(
     target: Target,
-    feeder: Feeder,
+    steady_feeder: Feeder,
     brokers: list[tuple[str, int]],
     nothing_is_lost: Callable[[], None],
     record_property: Callable[[str, object], None],
@@ -90,10 +60,12 @@ def test_a_roll_restarts_every_broker_and_server_and_loses_nothing(
     }
     assert len(watch.most_away) == 1, f"away at once: {watch.most_away}"
     nothing_is_lost()
-    stall = feeder.longest_stall()
+    stall = steady_feeder.longest_stall()
     record_property("roll_seconds", round(seconds, 1))
     record_property("longest_stall_seconds", round(stall, 1))
-    print(f"rolled in {seconds:.1f} s, longest stall {stall:.1f} s, {len(feeder.sent())} sent")
+    print(
+        f"rolled in {seconds:.1f} s, longest stall {stall:.1f} s, {len(steady_feeder.sent())} sent"
+    )
 
 
 @pytest.mark.slow

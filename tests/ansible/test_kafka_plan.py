@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[2] / "ansible/plugins/module_utils/kafka_plan.py"
+from .modules import load_utility
+
+kafka_plan = load_utility("kafka_plan")
 NO_RACKS: dict[int, str | None] = {1: None, 2: None, 3: None}
-
-
-def load() -> ModuleType:
-    """Load the file: it lies where Ansible looks for it, not in a package."""
-    spec = importlib.util.spec_from_file_location("kafka_plan", SOURCE)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-kafka_plan = load()
 Placed = dict[tuple[str, int], list[int]]
 
 

@@ -1,0 +1,150 @@
+"""The gates: what is whole passes, and what is not is told with its host."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .modules import load, load_utility
+
+kafka_wire = load_utility("kafka_wire")
+gates = load("roles/gates/library/pipeline_gates.py", "pipeline_gates")
+
+SERVERS = [{"host": f"core-{n}", "address": f"10.0.0.{n}:2181"} for n in (1, 2, 3)]
+BROKERS = [{"host": f"core-{n}", "id": n, "address": f"10.0.0.{n}:9092"} for n in (1, 2, 3)]
+FOLLOWER = {"zk_server_state": "follower"}
+LEADER = {"zk_server_state": "leader", "zk_synced_followers": "2"}
+
+
+def texts(look: Any) -> list[str]:
+    return [problem["text"] for problem in look.problems]
+
+
+def ensemble(monkeypatch: pytest.MonkeyPatch, answers: list[Any]) -> Any:
+    """Look at servers that answer so."""
+    by_address = dict(zip((it["address"] for it in SERVERS), answers, strict=True))
+
+    def answer(address: str, _word: str) -> Any:
+        said = by_address[address]
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    monkeypatch.setattr(gates, "four_letter_word", answer)
+    look = gates.Look()
+    gates.look_at_zookeeper(look, SERVERS)
+    return look
+
+
+def test_an_ensemble_that_is_whole_passes_and_its_leader_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    look = ensemble(monkeypatch, [FOLLOWER, LEADER, FOLLOWER])
+    assert texts(look) == []
+    assert look.found["leader"] == "core-2"
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ([OSError("refused"), LEADER, FOLLOWER], "ZooKeeper on core-1 does not answer: refused"),
+        ([{}, LEADER, FOLLOWER], "ZooKeeper on core-1 serves nobody: it has no quorum"),
+        ([FOLLOWER, LEADER | {"zk_synced_followers": "1"}, FOLLOWER], "1 followers in sync of 2"),
+        ([LEADER, LEADER, FOLLOWER], "2 leaders: core-1, core-2"),
+        ([FOLLOWER, FOLLOWER, FOLLOWER], "0 leaders: none"),
+    ],
+)
+def test_what_an_ensemble_lacks_is_told(
+    monkeypatch: pytest.MonkeyPatch, answers: list[Any], told: str
+) -> None:
+    assert any(told in text for text in texts(ensemble(monkeypatch, answers)))
+
+
+def brokers(
+    monkeypatch: pytest.MonkeyPatch,
+    up: list[int],
+    rows: list[dict[str, Any]],
+    absent: tuple[int, ...] = (),
+) -> Any:
+    """Look at brokers that are up and have a topic of these partitions."""
+    seen = kafka_wire.Metadata(
+        {n: (f"10.0.0.{n}", 9092, None) for n in up}, up[-1], {"t": dict(enumerate(rows))}
+    )
+    monkeypatch.setattr(gates.Cluster, "metadata", lambda _self: seen)
+    look = gates.Look()
+    gates.look_at_kafka(look, BROKERS, list(absent))
+    return look
+
+
+def row(leader: int, *in_sync: int) -> dict[str, Any]:
+    return {"leader": leader, "replicas": [1, 2, 3], "isr": list(in_sync)}
+
+
+def test_brokers_that_are_whole_pass_and_their_controller_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    look = brokers(monkeypatch, [1, 2, 3], [row(1, 1, 2, 3)])
+    assert texts(look) == []
+    assert look.found["controller"] == "core-3"
+
+
+def test_a_broker_that_is_down_is_named_with_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    look = brokers(monkeypatch, [1, 3], [row(1, 1, 3), row(3, 3, 1)])
+    assert texts(look) == [
+        "broker 2 on core-2 is not up",
+        "broker 2 on core-2 is out of sync in 2 partitions: t-0, t-1",
+    ]
+    assert {problem["host"] for problem in look.problems} == {"core-2"}
+
+
+def test_a_partition_without_leader_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    look = brokers(monkeypatch, [1, 2, 3], [row(-1, 1, 2, 3)])
+    assert texts(look) == ["partition t-0 has no leader; replicas on [1, 2, 3]"]
+
+
+def test_nothing_is_expected_of_a_broker_that_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "BROKERS", [BROKERS[0], BROKERS[2]])
+    assert texts(brokers(monkeypatch, [1, 3], [row(1, 1, 3)], absent=(2,))) == []
+    assert texts(brokers(monkeypatch, [1, 3], [row(1, 1)], absent=(2,))) != []
+
+
+def job(tmp_path: Path, age: float, limit: int = -1, **query: Any) -> Any:
+    """Look at a job that has said this so many seconds ago."""
+    then = (datetime.now(UTC) - timedelta(seconds=age)).isoformat()
+    said = {"updated_at": then, "queries": {"silver": query}}
+    path = tmp_path / "status.json"
+    path.write_text(json.dumps(said))
+    look = gates.Look()
+    gates.look_at_job(look, "edge-1", str(path), 120, limit)
+    return look
+
+
+def test_an_idle_job_passes(tmp_path: Path) -> None:
+    look = job(tmp_path, 1, limit=0, lag=0, at="2026-01-01T00:00:00+00:00")
+    assert texts(look) == []
+    assert look.found["lag"] == 0
+
+
+def test_a_silent_job_is_told(tmp_path: Path) -> None:
+    assert "has said nothing for" in texts(job(tmp_path, 500, lag=0, at=None))[0]
+
+
+def test_a_query_that_stands_still_with_messages_to_read_is_told(tmp_path: Path) -> None:
+    look = job(tmp_path, 1, lag=5, at="2026-01-01T00:00:00+00:00")
+    assert "the query silver of the job has said nothing" in texts(look)[0]
+
+
+def test_a_job_that_lags_too_much_is_told(tmp_path: Path) -> None:
+    now = datetime.now(UTC).isoformat()
+    assert texts(job(tmp_path, 1, limit=100, lag=100, at=now)) == []
+    assert "101 messages behind" in texts(job(tmp_path, 1, limit=100, lag=101, at=now))[0]
+
+
+def test_a_job_without_a_word_is_told(tmp_path: Path) -> None:
+    look = gates.Look()
+    gates.look_at_job(look, "edge-1", str(tmp_path / "none.json"), 120, -1)
+    assert "says nothing of itself" in texts(look)[0]

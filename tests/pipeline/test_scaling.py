@@ -72,7 +72,8 @@ def test_a_broker_and_a_worker_join_and_leave_again(
         play(playbook="scale.yml")
         placed = replicas(bootstrap)
         assert all(len(brokers) == 3 for brokers in placed.values()), placed
-        assert sum(NEW_ID in brokers for brokers in placed.values()) >= 2, placed
+        # It shares its rack with another, and with it the replicas of that rack.
+        assert any(NEW_ID in brokers for brokers in placed.values()), placed
 
         leaving = json.dumps({"scale_leaving": [broker]})
         play("-e", leaving, playbook="scale.yml")

@@ -19,6 +19,9 @@ from .messages import Feeder
 
 pytestmark = pytest.mark.cluster
 
+# A version to come to and to go back from, in artifacts/artifacts.lock.
+OTHER_KAFKA = "3.9.1"
+
 
 @pytest.fixture
 def brokers(target: Target, variables: HostVariables) -> list[tuple[str, int]]:
@@ -87,6 +90,34 @@ def test_a_changed_setting_restarts_the_brokers_one_after_the_other(
             (host, "kafka") for host in target.groups["kafka"]
         }
     nothing_is_lost()
+
+
+@pytest.mark.slow
+def test_kafka_is_upgraded_and_goes_back_without_a_pause(
+    target: Target,
+    variables: HostVariables,
+    steady_feeder: Feeder,
+    brokers: list[tuple[str, int]],
+    nothing_is_lost: Callable[[], None],
+    record_property: Callable[[str, object], None],
+) -> None:
+    own = str(variables["kafka_version"])
+    assert own != OTHER_KAFKA
+    for version in (OTHER_KAFKA, own):
+        before = invocations(target)
+        with Watch(brokers) as watch:
+            done = run_playbook("-e", f"kafka_version={version}", playbook="upgrade.yml")
+        assert done.exit_code == 0, done.end
+        assert len(watch.most_away) == 1, f"away at once: {watch.most_away}"
+        assert restarted(before, invocations(target)) == {
+            (host, "kafka") for host in target.groups["kafka"]
+        }
+        for host in target.groups["kafka"]:
+            assert run(target, host, "readlink", "/opt/kafka/current").strip() == version
+    nothing_is_lost()
+    stall = steady_feeder.longest_stall()
+    record_property("longest_stall_seconds", round(stall, 1))
+    print(f"there and back: longest stall {stall:.1f} s, {len(steady_feeder.sent())} sent")
 
 
 @pytest.mark.slow

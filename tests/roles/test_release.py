@@ -53,3 +53,10 @@ def test_release_is_whole_and_belongs_to_root(
         assert host.check_output("find %s ! -user root -print -quit", folder) == ""
         assert host.check_output("find %s -perm /022 ! -type l -print -quit", folder) == ""
         assert host.check_output("find %s -name '*.partial' -print -quit", f"/opt/{name}") == ""
+
+
+def test_nothing_is_left_of_how_it_came(host: Host) -> None:
+    left = "find /opt -maxdepth 2 '(' -name '*.tar' -o -name .offered -o -name '*.partial' ')'"
+    with host.sudo():
+        assert host.check_output(left) == ""
+    assert host.check_output("systemctl list-units --all --no-legend 'release-seed-*'") == ""

@@ -55,8 +55,9 @@ resource "terraform_data" "file" {
   triggers_replace = [each.value, local.marks[each.key] == "" ? uuid() : local.marks[each.key]]
   input            = { file = each.key, mark = local.mark_files[each.key] }
 
+  # Tried again: what removes the other file may take the folder away, empty, between two commands.
   provisioner "local-exec" {
-    command     = "mkdir -p \"$(dirname \"$FILE\")\" \"$(dirname \"$MARK_FILE\")\" && printf %s \"$CONTENT\" > \"$FILE\" && echo \"$MARK\" > \"$MARK_FILE\""
+    command     = "for i in 1 2 3; do mkdir -p \"$(dirname \"$FILE\")\" \"$(dirname \"$MARK_FILE\")\" && printf %s \"$CONTENT\" > \"$FILE\" && echo \"$MARK\" > \"$MARK_FILE\" && exit 0; done; exit 1"
     environment = { FILE = self.input.file, CONTENT = each.value, MARK = self.triggers_replace[1], MARK_FILE = self.input.mark }
   }
   provisioner "local-exec" {

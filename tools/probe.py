@@ -86,7 +86,8 @@ def brokers(settings: dict[str, str]) -> dict[str, Any]:
 
         admin = KafkaAdminClient(
             bootstrap_servers=settings["KAFKA_BOOTSTRAP_SERVERS"].split(","),
-            bootstrap_timeout_ms=5000,
+            # Enough to find that the first hosts to be asked are gone.
+            bootstrap_timeout_ms=15000,
             request_timeout_ms=5000,
         )
         try:

@@ -115,7 +115,7 @@ def test_nothing_is_expected_of_a_broker_that_is_absent(monkeypatch: pytest.Monk
 def job(tmp_path: Path, age: float, limit: int = -1, **query: Any) -> Any:
     """Look at a job that has said this so many seconds ago."""
     then = (datetime.now(UTC) - timedelta(seconds=age)).isoformat()
-    said = {"updated_at": then, "queries": {"silver": query}}
+    said = {"updated_at": then, "query": query}
     path = tmp_path / "status.json"
     path.write_text(json.dumps(said))
     look = gates.Look()
@@ -133,9 +133,9 @@ def test_a_silent_job_is_told(tmp_path: Path) -> None:
     assert "has said nothing for" in texts(job(tmp_path, 500, lag=0, at=None))[0]
 
 
-def test_a_query_that_stands_still_with_messages_to_read_is_told(tmp_path: Path) -> None:
+def test_a_job_that_stands_still_with_messages_to_read_is_told(tmp_path: Path) -> None:
     look = job(tmp_path, 1, lag=5, at="2026-01-01T00:00:00+00:00")
-    assert "the query silver of the job has said nothing" in texts(look)[0]
+    assert "messages to read and no batch since 2026-01-01" in texts(look)[0]
 
 
 def test_a_job_that_lags_too_much_is_told(tmp_path: Path) -> None:

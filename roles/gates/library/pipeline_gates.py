@@ -235,21 +235,19 @@ def look_at_job(look: Look, host: str, path: str, silence: int, lag_limit: int) 
     """
     try:
         said = json.loads(Path(path).read_text(encoding="utf-8"))
-        queries, ages = said["queries"], {"": seconds_since(said["updated_at"])}
+        query, age = said["query"], seconds_since(said["updated_at"])
     except (OSError, ValueError, KeyError) as error:
         look.wrong(host, "imdb-streaming", f"the job on {host} says nothing of itself: {error!r}")
         return
-    lags = {name: int(query.get("lag") or 0) for name, query in queries.items()}
-    look.found["lag"] = max(lags.values(), default=-1)
-    ages |= {
-        name: seconds_since(query["at"])
-        for name, query in queries.items()
-        if lags[name] > 0 and query.get("at")
-    }
-    for name, age in ages.items():
-        if age > silence:
-            what = f"the query {name} of the job" if name else f"the job on {host}"
-            look.wrong(host, "imdb-streaming", f"{what} has said nothing for {age:.0f} s")
+    look.found["lag"] = int(query["lag"])
+    if age > silence:
+        look.wrong(host, "imdb-streaming", f"the job on {host} has said nothing for {age:.0f} s")
+    elif look.found["lag"] > 0 and query["at"] and seconds_since(query["at"]) > silence:
+        look.wrong(
+            host,
+            "imdb-streaming",
+            f"the job on {host} has messages to read and no batch since {query['at']}",
+        )
     if 0 <= lag_limit < look.found["lag"]:
         look.wrong(
             host,

@@ -36,6 +36,7 @@ OF_ANSIBLE = {
     "ansible_play_hosts",
     "ansible_playbook_python",
     "hostvars",
+    "omit",
     "inventory_hostname",
     "item",
     "role_path",

@@ -62,9 +62,10 @@ def test_s3a_is_there_where_asked_for(host: Host, variables: HostVariables) -> N
     asked = bool(variables["spark_s3"])
     assert host.file("/opt/spark-s3/current/libs").is_directory == asked
     with host.sudo(variables["spark_user"]):
+        # As Spark's own scripts do, which are bash's.
         listed = host.check_output(
-            "export SPARK_HOME=/opt/spark/current SPARK_CONF_DIR=/etc/spark && "
-            ". $SPARK_HOME/bin/load-spark-env.sh && ls ${SPARK_DIST_CLASSPATH:-/nothing} || true"
+            "bash -c 'export SPARK_HOME=/opt/spark/current SPARK_CONF_DIR=/etc/spark && "
+            ". $SPARK_HOME/bin/load-spark-env.sh && ls ${SPARK_DIST_CLASSPATH:-/nothing} || true'"
         )
     assert ("/hadoop-aws-" in listed) == asked
 

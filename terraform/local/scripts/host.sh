@@ -138,10 +138,12 @@ supervise() {
     enter_cgroups
     echo $$ >"$LOCAL_FOLDER/supervisor.pid"
     while :; do
+        # What systemd shows of a start that takes long can fill the console, and nspawn miss to empty it: the
+        # host's PID 1 then waits for good. Failures are shown.
         systemd-nspawn --quiet --register=no --keep-unit --boot --directory="$root" \
             --machine="$LOCAL_MACHINE" --hostname="$LOCAL_HOST" \
             --network-bridge="$LOCAL_BRIDGE" --resolv-conf=off --timezone=off --link-journal=no \
-            --bind="$LOCAL_OUTPUT:/opt/spark-output" --console=passive &
+            --bind="$LOCAL_OUTPUT:/opt/spark-output" --console=passive systemd.show_status=error &
         nspawn=$!
         identity "$nspawn" >"$LOCAL_FOLDER/nspawn.id"
         wait_for 20 note_init "$nspawn" || true # it died at once; the status below says so

@@ -16,6 +16,7 @@ import java.util.zip.CheckedInputStream;
 import java.util.zip.CheckedOutputStream;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.ChecksumException;
+import org.apache.hadoop.fs.CommonPathCapabilities;
 import org.apache.hadoop.fs.FSDataOutputStream;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
@@ -25,7 +26,8 @@ import org.apache.hadoop.fs.Path;
  * The index on disk or in an object store: `delta-N` is what batch N changed, `snapshot-N` all there was
  * after it. The index after batch N is the latest snapshot up to N and the deltas behind it, up to N.
  *
- * <p>A file ends with the CRC-32 of what is before it. It appears whole, by a rename.
+ * <p>A file ends with the CRC-32 of what is before it. It appears whole: by a rename, in an object store when its upload
+ * is completed.
  */
 final class IndexFiles {
     /** Changes with the format. */
@@ -110,24 +112,44 @@ final class IndexFiles {
 
     private void write(String kind, long batch, Writer writer) throws IOException {
         Path target = path(kind, batch);
+        if (files.hasPathCapability(target, CommonPathCapabilities.ABORTABLE_STREAM)) {
+            upload(target, batch, writer);
+            return;
+        }
         // Hidden from list(), and written over by the next attempt.
         Path partial = new Path(folder, "." + target.getName() + ".partial");
-        CRC32 sum = new CRC32();
         try (FSDataOutputStream raw = files.create(partial, true)) {
-            BufferedOutputStream buffered = new BufferedOutputStream(raw, 1 << 20);
-            DataOutputStream out = new DataOutputStream(new CheckedOutputStream(buffered, sum));
-            out.writeLong(MAGIC);
-            out.writeLong(batch);
-            writer.writeTo(out);
-            out.flush();
-            new DataOutputStream(buffered).writeLong(sum.getValue());
-            buffered.flush();
+            write(raw, batch, writer);
             raw.hsync();
         }
         files.delete(target, false);
         if (!files.rename(partial, target)) {
             throw new IOException("Could not rename " + partial + " to " + target + ".");
         }
+    }
+
+    /** Write the target itself: it appears, or replaces the one of before, when the stream is closed. */
+    private void upload(Path target, long batch, Writer writer) throws IOException {
+        FSDataOutputStream raw = files.create(target, true);
+        try {
+            write(raw, batch, writer);
+        } catch (IOException | RuntimeException | Error error) {
+            raw.abort();
+            throw error;
+        }
+        raw.close();
+    }
+
+    private static void write(FSDataOutputStream raw, long batch, Writer writer) throws IOException {
+        CRC32 sum = new CRC32();
+        BufferedOutputStream buffered = new BufferedOutputStream(raw, 1 << 20);
+        DataOutputStream out = new DataOutputStream(new CheckedOutputStream(buffered, sum));
+        out.writeLong(MAGIC);
+        out.writeLong(batch);
+        writer.writeTo(out);
+        out.flush();
+        new DataOutputStream(buffered).writeLong(sum.getValue());
+        buffered.flush();
     }
 
     private Path path(String kind, long batch) {

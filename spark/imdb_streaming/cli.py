@@ -14,6 +14,7 @@ from imdb_streaming import __version__, contract, guards, jvm, runs
 from imdb_streaming.compact import compact
 from imdb_streaming.config import Config, ConfigError, load_config
 from imdb_streaming.executors import ExecutorsLostError
+from imdb_streaming.files import local
 from imdb_streaming.job import (
     QueryDiedError,
     connect,
@@ -21,6 +22,7 @@ from imdb_streaming.job import (
     listen_for_stop,
     run,
 )
+from imdb_streaming.storage import StorageError, open_places
 
 #: Exit codes. A restart does not mend what REFUSED stands for.
 DONE, FAILED, REFUSED = 0, 1, 2
@@ -98,7 +100,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     except guards.StartRefusedError as error:
         log.error("Start refused. %s", error)
         return REFUSED
-    except (guards.BrokerUnreachableError, jvm.TopicUnknownError) as error:
+    except (guards.BrokerUnreachableError, jvm.TopicUnknownError, StorageError) as error:
         log.error("%s", error)
         return DONE if stopping.is_set() else FAILED
     except (QueryDiedError, ExecutorsLostError):
@@ -121,9 +123,13 @@ def _run(config: Config, stopping: threading.Event) -> None:
 def _check(config: Config) -> None:
     guards.check_connector(config)
     guards.check_folders(config)
-    guards.check_belongs_together(config, mark=False)
+    if not config.is_in_bucket:
+        guards.check_belongs_together(config, mark=False)
     guards.wait_for_broker(config, threading.Event())
     spark = _local_spark(config)
+    if config.is_in_bucket:
+        config = open_places(config, spark)
+        guards.check_belongs_together(config, mark=False)
     topic = jvm.read_topic(spark, config.bootstrap_servers, config.topic)
     contract.check_contract(config, topic, note=False)
     contract.check_offsets(config, topic)
@@ -137,6 +143,7 @@ def _check(config: Config) -> None:
 
 
 def _reset(config: Config, is_sure: bool) -> None:
+    runs.refuse_in_bucket(config, "reset")
     guards.prepare_folders(config)
     with guards.exclusive(config):
         _ask(
@@ -151,6 +158,7 @@ def _reset(config: Config, is_sure: bool) -> None:
 
 
 def _reprocess(config: Config, master: str, stopping: threading.Event) -> None:
+    runs.refuse_in_bucket(config, "reprocess")
     in_service = runs.run_in_service(config)
     if in_service == config.run_id:
         raise guards.StartRefusedError(
@@ -165,9 +173,9 @@ def _reprocess(config: Config, master: str, stopping: threading.Event) -> None:
         spark_driver_port=None,
         spark_block_manager_port=None,
         metrics_port=0,
-        status_file=config.output_path / "_runs" / config.run_id / "_status.json",
+        status_file=local(config.output_path) / "_runs" / config.run_id / "_status.json",
     )
-    beside.tables_path.mkdir(parents=True, exist_ok=True)
+    local(beside.tables_path).mkdir(parents=True, exist_ok=True)
     _run(beside, stopping)
     if stopping.is_set():
         log.info("Stopped; the same command goes on where it stopped.")
@@ -183,6 +191,7 @@ def _reprocess(config: Config, master: str, stopping: threading.Event) -> None:
 
 
 def _compact(config: Config) -> None:
+    runs.refuse_in_bucket(config, "compact")
     guards.check_belongs_together(config, mark=False)
     spark = _local_spark(config)
     compact(spark, config)
@@ -193,17 +202,21 @@ def _accept_loss(config: Config, is_sure: bool) -> None:
     guards.prepare_folders(config)
     with guards.exclusive(config):
         spark = _local_spark(config)
-        topic = jvm.read_topic(spark, config.bootstrap_servers, config.topic)
-        spark.stop()
-        lost = contract.lost_messages(config, topic)
-        if not lost:
-            log.info("The topic has all messages that come next: there is nothing to accept.")
-            return
-        shown = ", ".join(
-            f"{first} to {last} of partition {p}" for p, (first, last) in lost.items()
-        )
-        _ask(is_sure, f"The messages at offsets {shown} will never be in the tables.")
-        contract.accept_loss(config, topic)
+        try:
+            _accept_what_is_lost(open_places(config, spark), spark, is_sure)
+        finally:
+            spark.stop()
+
+
+def _accept_what_is_lost(config: Config, spark: SparkSession, is_sure: bool) -> None:
+    topic = jvm.read_topic(spark, config.bootstrap_servers, config.topic)
+    lost = contract.lost_messages(config, topic)
+    if not lost:
+        log.info("The topic has all messages that come next: there is nothing to accept.")
+        return
+    shown = ", ".join(f"{first} to {last} of partition {p}" for p, (first, last) in lost.items())
+    _ask(is_sure, f"The messages at offsets {shown} will never be in the tables.")
+    contract.accept_loss(config, topic)
     log.info("Start the job to go on without them: systemctl restart imdb-streaming")
 
 

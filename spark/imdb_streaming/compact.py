@@ -19,7 +19,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from imdb_streaming.config import Config
-from imdb_streaming.files import exchange, put_in_place, tables_locked
+from imdb_streaming.files import exchange, local, put_in_place, tables_locked
 from imdb_streaming.guards import StartRefusedError
 from imdb_streaming.status import last_commit
 
@@ -40,12 +40,12 @@ class TableFile:
 
 
 def compact(spark: SparkSession, config: Config, target_bytes: int = TARGET_BYTES) -> None:
-    """Compact silver_movies and dead_letters."""
+    """Compact silver_movies and dead_letters, which must be local."""
     committed = last_commit(config.checkpoint_folder)
-    work = config.output_path / "_compact"
+    work = local(config.output_path) / "_compact"
     work.mkdir(exist_ok=True)
     with _alone(work):
-        for folder in (config.silver_folder, config.dead_letters_folder):
+        for folder in map(local, (config.silver_folder, config.dead_letters_folder)):
             files = [
                 file
                 for file in table_files(folder, config.run_id)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imdb_streaming.bucket import BucketPath, Place
+from imdb_streaming.storage_settings import scheme_of
+
 
 class ConfigError(ValueError):
     """The environment does not describe a job; one line for each wrong variable."""
@@ -15,14 +18,14 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class Config:
-    """What the job was asked to do. Paths are absolute and on a file system that is mounted."""
+    """What the job was asked to do. Paths are absolute; those of tables may be in a bucket."""
 
     bootstrap_servers: str
     topic: str
     global_mean_rating: float
     min_votes_prior: float
-    output_path: Path
-    output_path_csv: Path
+    output_path: Place
+    output_path_csv: Place
     run_id: str
     trigger_interval_ms: int
     max_offsets_per_trigger: int
@@ -48,44 +51,51 @@ class Config:
     is_beside: bool = False
 
     @property
-    def tables_path(self) -> Path:
+    def is_in_bucket(self) -> bool:
+        """Whether tables are in a bucket, which can be looked at when Spark is connected."""
+        return isinstance(self.output_path, BucketPath) or isinstance(
+            self.output_path_csv, BucketPath
+        )
+
+    @property
+    def tables_path(self) -> Place:
         """Where the tables are; those of a run beside the one in service have a folder there."""
         return self.output_path / "_runs" / self.run_id if self.is_beside else self.output_path
 
     @property
-    def tables_path_csv(self) -> Path:
+    def tables_path_csv(self) -> Place:
         if self.is_beside:
             return self.output_path_csv / "_runs" / self.run_id
         return self.output_path_csv
 
     @property
-    def silver_folder(self) -> Path:
+    def silver_folder(self) -> Place:
         return self.tables_path / "silver_movies"
 
     @property
-    def dead_letters_folder(self) -> Path:
+    def dead_letters_folder(self) -> Place:
         return self.tables_path / "dead_letters"
 
     @property
-    def genre_counts_folder(self) -> Path:
+    def genre_counts_folder(self) -> Place:
         return self.tables_path / "genre_counts"
 
     @property
-    def genre_counts_csv_folder(self) -> Path:
+    def genre_counts_csv_folder(self) -> Place:
         return self.tables_path_csv / "genre_counts"
 
     @property
-    def staging_folder(self) -> Path:
+    def staging_folder(self) -> Place:
         """Where files grow before they are renamed into a table; on the tables' file system."""
         return self.tables_path / "_staging"
 
     @property
-    def checkpoint_folder(self) -> Path:
+    def checkpoint_folder(self) -> Place:
         """Spark's checkpoint: what of the topic was read."""
         return self.output_path / "_chk" / f"silver_movies_{self.run_id}"
 
     @property
-    def state_folder(self) -> Path:
+    def state_folder(self) -> Place:
         """The job's own state: event ids, and the genres of movies."""
         return self.output_path / "_chk" / f"genre_counts_{self.run_id}"
 
@@ -102,8 +112,8 @@ def load_config(environ: Mapping[str, str] | None = None) -> Config:
         topic=reader.get("KAFKA_TOPIC", _topic, "imdb-movies"),
         global_mean_rating=reader.get("GLOBAL_MEAN_RATING", _between(0, 10), "6.5"),
         min_votes_prior=reader.get("MIN_VOTES_PRIOR", _between(0, 1e12), "3000"),
-        output_path=reader.get("OUTPUT_PATH", _absolute_path, "/opt/spark-output/parquet"),
-        output_path_csv=reader.get("OUTPUT_PATH_CSV", _absolute_path, "/opt/spark-output/csv"),
+        output_path=reader.get("OUTPUT_PATH", _place, "/opt/spark-output/parquet"),
+        output_path_csv=reader.get("OUTPUT_PATH_CSV", _place, "/opt/spark-output/csv"),
         run_id=reader.get("RUN_ID", _run_id, "main"),
         trigger_interval_ms=reader.get("TRIGGER_INTERVAL", _interval, "20 seconds"),
         max_offsets_per_trigger=reader.get("MAX_OFFSETS_PER_TRIGGER", _at_least(1), "200000"),
@@ -213,6 +223,12 @@ def _absolute_path(text: str) -> Path:
             "not an absolute path. Name a folder or file that is mounted on this host, from '/' on."
         )
     return Path(text)
+
+
+def _place(text: str) -> Place:
+    if scheme_of(text) == "s3a":
+        return BucketPath(text.rstrip("/"))
+    return Path(text.removeprefix("file://"))
 
 
 def _run_id(text: str) -> str:

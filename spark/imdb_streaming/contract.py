@@ -8,9 +8,9 @@ checkpoint goes on from.
 import json
 import logging
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
+from imdb_streaming.bucket import Place
 from imdb_streaming.config import Config
 from imdb_streaming.files import write_atomically
 from imdb_streaming.guards import StartRefusedError
@@ -160,13 +160,13 @@ def _loss(config: Config) -> dict[str, Any]:
     return noted | {"accepted": _by_partition(noted["accepted"])}
 
 
-def planned_offsets(checkpoint: Path) -> Offsets | None:
+def planned_offsets(checkpoint: Place) -> Offsets | None:
     """Where the last batch ends that was begun, by partition; None before the first one."""
     batches = [int(path.name) for path in checkpoint.glob("offsets/*") if path.name.isdigit()]
     return _offsets_of(checkpoint, max(batches, default=None))
 
 
-def _offsets_of(checkpoint: Path, batch: int | None) -> Offsets | None:
+def _offsets_of(checkpoint: Place, batch: int | None) -> Offsets | None:
     """Where a batch ends; Spark writes a line of settings, and one for each source."""
     if batch is None:
         return None

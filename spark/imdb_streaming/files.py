@@ -1,22 +1,52 @@
-"""Files that appear whole or not at all, also over a crash or a power cut."""
+"""Files that appear whole or not at all, also over a crash or a power cut.
+
+In a bucket they do so by themselves: see storage.py.
+"""
 
 import ctypes
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+
+from imdb_streaming.bucket import BucketPath, Place
 
 # See renameat2(2).
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def uri(place: Place) -> str:
+    """A name that means the same place whatever Hadoop's default file system is."""
+    return str(place) if isinstance(place, BucketPath) else f"file://{place}"
+
+
+def modified(place: Place) -> datetime:
+    """When a file was put there, in UTC."""
+    if isinstance(place, BucketPath):
+        return place.modified()
+    return datetime.fromtimestamp(place.stat().st_mtime, UTC)
+
+
+def remove_tree(folder: Place) -> None:
+    """Remove a folder and all in it. It must be there."""
+    if isinstance(folder, BucketPath):
+        folder.remove_tree()
+    else:
+        shutil.rmtree(folder)
+
+
+def write_atomically(path: Place, content: bytes) -> None:
     """Replace a file's content at one instant. The folder must exist.
 
     The temporary file beside it begins with a dot, which readers of tables skip.
     """
+    if isinstance(path, BucketPath):
+        path.storage.write_atomically(path.key, content)
+        return
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("wb") as file:
         file.write(content)
@@ -25,8 +55,12 @@ def write_atomically(path: Path, content: bytes) -> None:
     put_in_place(temporary, path)
 
 
-def put_in_place(source: Path, target: Path) -> None:
+def put_in_place(source: Place, target: Place) -> None:
     """Move a finished file over `target`, on the same file system, readable by all."""
+    if isinstance(source, BucketPath) and isinstance(target, BucketPath):
+        source.storage.put_in_place(source.key, target.key)
+        return
+    source, target = local(source), local(target)
     if source.stat().st_mode & 0o777 != 0o644:
         source.chmod(0o644)
     _sync(source)
@@ -42,12 +76,22 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def local(place: Place) -> Path:
+    """The same folder or file of a file system. Raises ValueError for one in a bucket."""
+    if isinstance(place, BucketPath):
+        raise ValueError(f"{place} is in a bucket, where this cannot be done.")
+    return place
+
+
 @contextmanager
-def tables_locked(staging: Path) -> Iterator[None]:
+def tables_locked(staging: Place) -> Iterator[None]:
     """Hold the tables' folders, so that none is exchanged while a file is put into one.
 
-    The kernel lets go of it when the process ends.
+    The kernel lets go of it when the process ends. In a bucket none is ever exchanged.
     """
+    if isinstance(staging, BucketPath):
+        yield
+        return
     with (staging / ".tables.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -8,10 +8,10 @@ is a first start, whatever a crash left of those files; where one does, all must
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import re
-import shutil
 import socket
 import tempfile
 import threading
@@ -22,8 +22,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from imdb_streaming.bucket import BucketPath, Place
 from imdb_streaming.config import Config
-from imdb_streaming.files import write_atomically
+from imdb_streaming.files import remove_tree, uri, write_atomically
 from imdb_streaming.sinks import read_totals
 
 #: Begins with an underscore, so that readers of a table skip it.
@@ -53,9 +54,11 @@ class Run:
 
 
 def prepare_folders(config: Config) -> None:
-    """Make the folders of the run and see that they can be written."""
+    """Make the folders of the run and see that they can be written. A bucket needs none."""
     folders = [config.output_path, config.output_path_csv, config.staging_folder, *places(config)]
     for folder in folders:
+        if isinstance(folder, BucketPath):
+            continue
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder, prefix="."):
@@ -79,8 +82,11 @@ def _cannot_write(folder: Path, reason: str) -> str:
 
 @contextmanager
 def exclusive(config: Config) -> Iterator[None]:
-    """Hold the output folder for one job. The kernel lets go of it when the process ends."""
-    path = config.staging_folder / ".lock"
+    """Hold the output folder for one job. The kernel lets go of it when the process ends.
+
+    A bucket is held against other jobs of this host alone.
+    """
+    path = _lock_file(config)
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -92,20 +98,32 @@ def exclusive(config: Config) -> Iterator[None]:
         yield
 
 
+def _lock_file(config: Config) -> Path:
+    if isinstance(config.staging_folder, BucketPath):
+        digest = hashlib.sha256(uri(config.tables_path).encode()).hexdigest()
+        return config.status_file.parent / f".{digest[:16]}.lock"
+    return config.staging_folder / ".lock"
+
+
 def clean_staging(config: Config) -> None:
     """Remove what earlier starts left half written. Nothing there is part of a table."""
+    if isinstance(config.staging_folder, BucketPath):
+        remove_tree(config.staging_folder)
+        return
     for left_over in config.staging_folder.iterdir():
         if left_over.is_dir():
-            shutil.rmtree(left_over)
+            remove_tree(left_over)
 
 
 def drop_checksums(config: Config) -> None:
     """Remove the checksums of the checkpoint's files that may be of an older content.
 
     A file that is written over keeps the checksum of before if the job is killed between the two,
-    and would be refused for good; one without a checksum is read.
+    and would be refused for good; one without a checksum is read. There are none in a bucket.
     """
     for folder in (config.checkpoint_folder, config.state_folder):
+        if isinstance(folder, BucketPath):
+            continue
         for checksum in folder.rglob(".*.crc"):
             checksum.unlink()
 
@@ -123,10 +141,11 @@ def check_connector(config: Config) -> None:
 
 def check_folders(config: Config) -> None:
     """See that the folders can be written, where they are there, and change nothing."""
-    for root in (config.output_path, config.output_path_csv):
-        for folder in (root, *(place for place in places(config) if place.is_relative_to(root))):
-            if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
-                raise StartRefusedError(_cannot_write(folder, "Permission denied"))
+    for folder in (config.output_path, config.output_path_csv, *places(config)):
+        if isinstance(folder, BucketPath) or not folder.exists():
+            continue
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise StartRefusedError(_cannot_write(folder, "Permission denied"))
 
 
 def check_belongs_together(config: Config, *, mark: bool = True) -> None:
@@ -197,12 +216,12 @@ def wait_for_broker(config: Config, stopping: threading.Event) -> None:
         stopping.wait(1)
 
 
-def places(config: Config) -> list[Path]:
+def places(config: Config) -> list[Place]:
     """The folders that must be of one run: the checkpoint, the job's state and the tables."""
     return [config.checkpoint_folder, config.state_folder, *tables(config)]
 
 
-def tables(config: Config) -> list[Path]:
+def tables(config: Config) -> list[Place]:
     """The tables' folders."""
     return [
         config.silver_folder,
@@ -212,13 +231,13 @@ def tables(config: Config) -> list[Path]:
     ]
 
 
-def _holds_data(place: Path) -> bool:
+def _holds_data(place: Place) -> bool:
     """Whether a checkpoint has planned a batch, the state has one, or a table has a file."""
     patterns = ("offsets/[0-9]*", "delta-*", "snapshot-*", "*.parquet", "*.csv")
     return any(any(place.glob(pattern)) for pattern in patterns)
 
 
-def read_run(place: Path) -> Run | None:
+def read_run(place: Place) -> Run | None:
     """The run that a folder belongs to; None if nothing says so."""
     path = place / RUN_FILE
     if not path.exists():
@@ -235,7 +254,8 @@ def read_run(place: Path) -> Run | None:
 def _refuse_foreign_files(config: Config) -> None:
     of_a_run = re.compile(r"(.+?)-[0-9]{10}(_[0-9]{10})?\.parquet")
     for folder in (config.silver_folder, config.dead_letters_folder):
-        for path in sorted(folder.glob("*.parquet")):
+        names = sorted(path.name for path in folder.glob("*.parquet"))
+        for path in (folder / name for name in names):
             match = of_a_run.fullmatch(path.name)
             if match and match[1] == config.run_id:
                 continue

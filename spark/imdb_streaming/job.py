@@ -17,10 +17,12 @@ from pyspark.sql.streaming.query import StreamingQuery
 from imdb_streaming import contract, guards, jvm, runs
 from imdb_streaming.config import Config
 from imdb_streaming.executors import ExecutorsLostError, ExecutorWatch
+from imdb_streaming.files import uri
 from imdb_streaming.metrics import MetricsServer
 from imdb_streaming.notify import notify
 from imdb_streaming.sinks import MOVIES, BatchResult, MovieSink, count_rows
 from imdb_streaming.status import IndexStatus, QueryStatus, Status, batch_line, last_commit
+from imdb_streaming.storage import open_places
 from imdb_streaming.storage_settings import storage_settings
 from imdb_streaming.transformations import parse_events
 
@@ -42,11 +44,9 @@ def run(config: Config, stopping: threading.Event) -> None:
 
     A run beside the one in service ends by itself when it has caught up.
     """
-    guards.clean_staging(config)
     guards.check_connector(config)
-    runs.switch_if_ready(config)
-    guards.check_belongs_together(config)
-    guards.drop_checksums(config)
+    if not config.is_in_bucket:
+        take_up(config)
     guards.wait_for_broker(config, stopping)
     if stopping.is_set():
         return
@@ -55,6 +55,9 @@ def run(config: Config, stopping: threading.Event) -> None:
     try:
         # Spark's own handler of SIGINT would break into whatever the main thread does.
         listen_for_stop(stopping)
+        if config.is_in_bucket:
+            config = open_places(config, spark)
+            take_up(config)
         topic = jvm.read_topic(spark, config.bootstrap_servers, config.topic)
         contract.check_contract(config, topic)
         is_loss_accepted = contract.check_offsets(config, topic)
@@ -84,6 +87,14 @@ def run(config: Config, stopping: threading.Event) -> None:
             load.metrics.close()
         _stop("Spark", spark.stop)
     log.info("Stopped.")
+
+
+def take_up(config: Config) -> None:
+    """See that what is there can be gone on with, and make it ready for that."""
+    guards.clean_staging(config)
+    runs.switch_if_ready(config)
+    guards.check_belongs_together(config)
+    guards.drop_checksums(config)
 
 
 def connect(config: Config) -> SparkSession:
@@ -192,7 +203,7 @@ class Load:
         try:
             state = jvm.JobState(
                 spark,
-                f"file://{config.state_folder}",
+                uri(config.state_folder),
                 -1 if last is None else last,
                 config.event_id_retention_days,
             )
@@ -222,7 +233,7 @@ class Load:
         metrics.publish(status.content())
         query = (
             events.writeStream.queryName(MOVIES)
-            .option("checkpointLocation", f"file://{config.checkpoint_folder}")
+            .option("checkpointLocation", uri(config.checkpoint_folder))
             .foreachBatch(sink)
             .trigger(**(trigger or {"processingTime": "0 seconds"}))
             .start()

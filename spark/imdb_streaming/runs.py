@@ -5,6 +5,9 @@ first message, while the job goes on. When it has caught up it leaves READY_FILE
 the job with RUN_ID=NEW then exchanges the tables' folders, each at one instant, and goes on from
 the new run's checkpoint. The old run's tables wait in _runs/OLD, ready too: going back is setting
 RUN_ID back.
+
+Buckets have no folders that could change places: there is no run beside another, and none is set
+aside.
 """
 
 import json
@@ -14,12 +17,24 @@ import time
 from pathlib import Path
 
 from imdb_streaming.config import Config
-from imdb_streaming.files import exchange, tables_locked, write_atomically
+from imdb_streaming.files import exchange, local, tables_locked, write_atomically
 from imdb_streaming.guards import StartRefusedError, places, read_run, tables
 
 READY_FILE = "_ready.json"
 
 log = logging.getLogger(__name__)
+
+
+def refuse_in_bucket(config: Config, command: str) -> None:
+    """Refuse a command that moves folders, where tables are in a bucket."""
+    if config.is_in_bucket:
+        raise StartRefusedError(
+            f"imdb-streaming {command} moves tables at one instant, and {config.output_path} or "
+            f"{config.output_path_csv} is in a bucket, where nothing can be moved so. To make the "
+            "tables anew, give the job a prefix that holds nothing as OUTPUT_PATH, and another as "
+            "OUTPUT_PATH_CSV, and start it: it reads the topic from its first message, and what is "
+            "there stays as it is."
+        )
 
 
 def mark_ready(config: Config) -> None:
@@ -39,13 +54,15 @@ def switch_if_ready(config: Config) -> None:
 
     May be cut off at any point: the next start goes on.
     """
-    aside = config.output_path / "_runs" / config.run_id
-    aside_csv = config.output_path_csv / "_runs" / config.run_id
+    if config.is_in_bucket:
+        return
+    aside = local(config.output_path) / "_runs" / config.run_id
+    aside_csv = local(config.output_path_csv) / "_runs" / config.run_id
     if config.is_beside or not (aside / READY_FILE).exists():
         return
     old = None
     with tables_locked(config.staging_folder):
-        for table in tables(config):
+        for table in map(local, tables(config)):
             beside = (aside_csv if table == config.genre_counts_csv_folder else aside) / table.name
             run, other = read_run(table), read_run(beside)
             if run is not None and run.run_id != config.run_id:
@@ -81,9 +98,9 @@ def set_aside(config: Config) -> list[Path]:
     """
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     kept = []
-    for root in (config.output_path, config.output_path_csv):
+    for root in map(local, (config.output_path, config.output_path_csv)):
         folder = root / f"kept-{stamp}"
-        for place in places(config):
+        for place in map(local, places(config)):
             is_csv = place == config.genre_counts_csv_folder
             if place.exists() and (root == config.output_path_csv) == is_csv:
                 target = folder / place.relative_to(root)

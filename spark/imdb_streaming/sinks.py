@@ -1,15 +1,15 @@
 """Where batches end: the writer for foreachBatch.
 
 A plain reader of a table never meets half a file or a batch twice: Spark writes into
-OUTPUT_PATH/_staging, and a rename puts one file in place under a name that follows from the batch,
-so that a batch which is run again after a crash replaces what it wrote.
+OUTPUT_PATH/_staging, and a rename (in a bucket: an upload) puts one file in place under a name that
+follows from the batch, so that a batch which is run again after a crash replaces what it wrote.
 """
 
 import csv
 import io
 import json
 import logging
-import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,8 +17,9 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 
 from imdb_streaming import jvm
+from imdb_streaming.bucket import BucketPath, Place
 from imdb_streaming.config import Config
-from imdb_streaming.files import put_in_place, tables_locked, write_atomically
+from imdb_streaming.files import put_in_place, remove_tree, tables_locked, uri, write_atomically
 from imdb_streaming.schema import DEAD_LETTERS_SCHEMA, GENRE_COUNTS_SCHEMA, SILVER_SCHEMA
 from imdb_streaming.transformations import dead_letters, silver_movies
 
@@ -50,7 +51,7 @@ class BatchResult:
     dead_letters: int
     duplicates: int
     newest: float
-    where: Path | None
+    where: Place | None
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def read_totals(config: Config) -> Totals:
     return Totals(**json.loads(path.read_bytes())) if path.exists() else Totals()
 
 
-def _totals_file(config: Config) -> Path:
+def _totals_file(config: Config) -> Place:
     return config.state_folder / "_totals.json"
 
 
@@ -121,7 +122,7 @@ class MovieSink:
         self.state.save(batch_id)
         self.results[batch_id] = result
 
-    def _append(self, batch: jvm.Batch, batch_id: int) -> Path:
+    def _append(self, batch: jvm.Batch, batch_id: int) -> Place:
         movies = silver_movies(
             batch.new_events(), self.config.global_mean_rating, self.config.min_votes_prior
         ).to(SILVER_SCHEMA)
@@ -150,13 +151,14 @@ class MovieSink:
     def _file_name(self, batch_id: int) -> str:
         return f"{self.config.run_id}-{batch_id:010d}.parquet"
 
-    def _write(self, rows: DataFrame, count: int, target: Path) -> None:
+    def _write(self, rows: DataFrame, count: int, target: Place) -> None:
         """Let Spark write the rows as one Parquet file, then rename it to `target`."""
         staging = self.config.staging_folder / f"{target.parent.name}-{target.stem}"
         # One task writes one file. Several are faster, and their files are put behind each other.
         tasks = rows.coalesce(1) if count <= ROWS_A_TASK else rows
-        tasks.write.mode("overwrite").parquet(_uri(staging))
-        parts = sorted(staging.glob("part-*.parquet"))
+        tasks.write.mode("overwrite").parquet(uri(staging))
+        names = sorted(path.name for path in staging.glob("part-*.parquet"))
+        parts = [staging / name for name in names]
         if not parts:
             raise RuntimeError(
                 f"Spark wrote no file into {staging} where one was due. Do driver and executors "
@@ -165,10 +167,10 @@ class MovieSink:
         whole = parts[0]
         if len(parts) > 1:
             whole = staging / "whole.parquet"
-            jvm.concatenate(self.spark, [_uri(part) for part in parts], _uri(whole))
+            jvm.concatenate(self.spark, [uri(part) for part in parts], uri(whole))
         with tables_locked(self.config.staging_folder):
             put_in_place(whole, target)
-        shutil.rmtree(staging)
+        remove_tree(staging)
         self.steps += 1
 
 
@@ -180,11 +182,11 @@ class GenreCounts:
     spark: SparkSession
 
     @property
-    def parquet_file(self) -> Path:
+    def parquet_file(self) -> Place:
         return self.config.genre_counts_folder / "genre_counts.parquet"
 
     @property
-    def csv_file(self) -> Path:
+    def csv_file(self) -> Place:
         return self.config.genre_counts_csv_folder / "genre_counts.csv"
 
     def publish(self, counts: Mapping[str, int]) -> None:
@@ -194,13 +196,25 @@ class GenreCounts:
         self._publish_csv(ordered)
 
     def _publish_parquet(self, counts: Mapping[str, int]) -> None:
+        if isinstance(self.parquet_file, BucketPath):
+            self._upload_parquet(counts, self.parquet_file)
+            return
         staged = self.config.staging_folder / "genre_counts.parquet"
-        jvm.write_counts(self.spark, counts, _uri(staged))
+        jvm.write_counts(self.spark, counts, uri(staged))
         # The same rows make the same bytes.
         if self.parquet_file.exists() and self.parquet_file.read_bytes() == staged.read_bytes():
             staged.unlink()
         else:
             put_in_place(staged, self.parquet_file)
+
+    def _upload_parquet(self, counts: Mapping[str, int], target: BucketPath) -> None:
+        """Make the file here, and send it as one object."""
+        with tempfile.TemporaryDirectory(prefix="genre-counts-") as folder:
+            made = Path(folder) / target.name
+            jvm.write_counts(self.spark, counts, uri(made))
+            content = made.read_bytes()
+        if not target.exists() or target.read_bytes() != content:
+            write_atomically(target, content)
 
     def _publish_csv(self, counts: Mapping[str, int]) -> None:
         text = io.StringIO()
@@ -212,13 +226,8 @@ class GenreCounts:
             write_atomically(self.csv_file, content)
 
 
-def count_rows(spark: SparkSession, folder: Path) -> int:
+def count_rows(spark: SparkSession, folder: Place) -> int:
     """The rows in a folder's Parquet files."""
     if not any(folder.glob("*.parquet")):
         return 0
-    return int(spark.read.parquet(_uri(folder)).count())
-
-
-def _uri(path: Path) -> str:
-    """A name that means the local file system whatever Hadoop's default is."""
-    return f"file://{path}"
+    return int(spark.read.parquet(uri(folder)).count())

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from imdb_streaming.files import write_atomically
+from imdb_streaming.bucket import Place
+from imdb_streaming.files import modified, write_atomically
 from imdb_streaming.sinks import BatchResult
 
 
@@ -35,12 +36,12 @@ class QueryStatus:
     _newest: float = field(default=0.0, repr=False)
 
     @classmethod
-    def of_checkpoint(cls, checkpoint: Path) -> "QueryStatus":
+    def of_checkpoint(cls, checkpoint: Place) -> "QueryStatus":
         """The last batch that the checkpoint says is finished."""
         last = last_commit(checkpoint)
         if last is None:
             return cls()
-        at = datetime.fromtimestamp((checkpoint / "commits" / str(last)).stat().st_mtime, UTC)
+        at = modified(checkpoint / "commits" / str(last))
         return cls(batch_id=last, at=at.isoformat(timespec="seconds"))
 
     def idle(self, progress: dict[str, Any]) -> None:
@@ -113,7 +114,7 @@ class Status:
         )
 
 
-def last_commit(checkpoint: Path) -> int | None:
+def last_commit(checkpoint: Place) -> int | None:
     """The number of the last batch that Spark's checkpoint says is done; None for none."""
     numbers = [int(path.name) for path in checkpoint.glob("commits/*") if path.name.isdigit()]
     return max(numbers, default=None)

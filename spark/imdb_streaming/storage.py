@@ -7,6 +7,7 @@ Whatever the place, a reader sees a file whole or not at all, before and after i
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,6 +17,8 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from imdb_streaming import files
+from imdb_streaming.bucket import BucketPath, Place
+from imdb_streaming.config import Config
 from imdb_streaming.storage_settings import scheme_of
 
 
@@ -81,6 +84,30 @@ def open_storage(root: str, spark: SparkSession) -> Storage:
     if scheme_of(root) == "file":
         return LocalStorage(Path(root.removeprefix("file://")))
     return HadoopStorage(root, spark)
+
+
+def open_places(config: Config, spark: SparkSession) -> Config:
+    """The configuration whose places in buckets can be read and written.
+
+    Raises StorageError if one cannot be reached.
+    """
+
+    def opened(place: Place) -> Place:
+        if not isinstance(place, BucketPath):
+            return place
+        try:
+            return place.opened(open_storage(str(place), spark))
+        except OSError as error:
+            raise StorageError(
+                f"{place} cannot be read: {error}. Is the bucket there, and do the credentials "
+                "allow it (the instance's role, or spark_defaults)?"
+            ) from error
+
+    return replace(
+        config,
+        output_path=opened(config.output_path),
+        output_path_csv=opened(config.output_path_csv),
+    )
 
 
 def put_part_in_place(storage: Storage, staging: str, target: str) -> None:

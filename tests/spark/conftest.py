@@ -15,8 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from imdb_streaming.config import Config
-
+    from .local import LocalConfig
     from .s3 import S3
 
 REPOSITORY = Path(__file__).parents[2]
@@ -138,6 +137,23 @@ def s3(spark: "SparkSession", tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture
+def cloud(spark: "SparkSession", s3: "S3") -> "SparkSession":
+    """A session with the job's settings for a bucket."""
+    from imdb_streaming.jvm import register
+    from imdb_streaming.storage_settings import storage_settings
+
+    session = spark.newSession()
+    conf = spark.sparkContext._jsc.hadoopConfiguration()
+    for key, value in storage_settings(s3.uri).items():
+        if key.startswith("spark.hadoop."):
+            conf.set(key.removeprefix("spark.hadoop."), value)
+        else:
+            session.conf.set(key, value)
+    register(session)
+    return session
+
+
+@pytest.fixture
 def programs_started(spark: "SparkSession") -> Path:
     """The file that says which of Hadoop's programs were started; none: there is no file."""
     return Path(spark.conf.get("spark.local.dir") or "") / "programs"
@@ -166,14 +182,14 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def config(environ: dict[str, str]) -> "Config":
-    from imdb_streaming.config import load_config
+def config(environ: dict[str, str]) -> "LocalConfig":
+    from .local import load_local_config
 
-    return load_config(environ)
+    return load_local_config(environ)
 
 
 @pytest.fixture
-def prepared(config: "Config") -> "Config":
+def prepared(config: "LocalConfig") -> "LocalConfig":
     """The configuration of a run whose folders are made and marked."""
     from imdb_streaming import guards
 

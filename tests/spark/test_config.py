@@ -1,8 +1,11 @@
 """The environment is read once, and everything wrong with it is said at once."""
 
+from pathlib import Path
+
 import pytest
 
 from imdb_streaming import cli, job, jvm
+from imdb_streaming.bucket import BucketPath, Place
 from imdb_streaming.config import Config, ConfigError, load_config
 
 
@@ -38,7 +41,8 @@ def test_interval_has_a_unit(environ: dict[str, str], text: str, milliseconds: i
         ("GLOBAL_MEAN_RATING", "nan"),
         ("MIN_VOTES_PRIOR", "-1"),
         ("OUTPUT_PATH", "relative/folder"),
-        ("OUTPUT_PATH_CSV", "s3a://bucket/csv"),
+        ("OUTPUT_PATH", "s3://bucket/tables"),
+        ("OUTPUT_PATH_CSV", "hdfs://host/csv"),
         ("RUN_ID", "../other"),
         ("TRIGGER_INTERVAL", "20"),
         ("TRIGGER_INTERVAL", "0 seconds"),
@@ -58,6 +62,24 @@ def test_wrong_variable_is_named_with_its_value(
         load_config(environ | {name: value})
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"{name}={value!r}: " if value else f"{name} is not set. ")
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "silver"),
+    [
+        ("/srv/tables", Path("/srv/tables"), "/srv/tables/silver_movies"),
+        ("file:///srv/tables", Path("/srv/tables"), "/srv/tables/silver_movies"),
+        ("s3a://bucket/a/b/", BucketPath("s3a://bucket/a/b"), "s3a://bucket/a/b/silver_movies"),
+        ("s3a://bucket", BucketPath("s3a://bucket"), "s3a://bucket/silver_movies"),
+    ],
+)
+def test_tables_are_in_a_folder_or_a_bucket(
+    environ: dict[str, str], text: str, place: Place, silver: str
+) -> None:
+    config = load_config(environ | {"OUTPUT_PATH": text})
+    assert config.output_path == place
+    assert str(config.silver_folder) == silver
+    assert config.is_in_bucket == isinstance(place, BucketPath)
 
 
 def test_all_wrong_variables_are_told_at_once(environ: dict[str, str]) -> None:

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from imdb_streaming import cli, guards
-from imdb_streaming.config import Config, load_config
 from imdb_streaming.files import write_atomically
 from imdb_streaming.guards import BrokerUnreachableError, StartRefusedError
+
+from .local import LocalConfig as Config
+from .local import load_local_config as load_config
 
 
 @pytest.fixture

@@ -3,29 +3,24 @@
 import csv
 import json
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as sf
 
-from imdb_streaming import guards, sinks
-from imdb_streaming.config import Config
+from imdb_streaming import sinks
 from imdb_streaming.executors import ExecutorWatch
 from imdb_streaming.job import Load, QueryDiedError
-from imdb_streaming.schema import KAFKA_SCHEMA
 from imdb_streaming.status import QueryStatus, lag_of
-from imdb_streaming.transformations import parse_events
+
+from .batches import Send, run_to_end, sender
+from .local import LocalConfig as Config
 
 pytestmark = pytest.mark.usefixtures("executors_without_python")
-
-Send = Callable[..., None]
 
 
 @pytest.fixture
@@ -37,56 +32,13 @@ def topic(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def send(spark: SparkSession, topic: Path) -> Send:
-    """A function that puts messages at the end of the topic, one file a call."""
-    sent = 0
-
-    def send(*values: dict[str, Any] | str) -> None:
-        nonlocal sent
-        rows = []
-        for value in values:
-            text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-            at = datetime(2026, 1, 1) + timedelta(milliseconds=sent)
-            rows.append({"value": text, "offset": sent, "timestamp": at.isoformat()})
-            sent += 1
-        lines = topic.parent / "lines"
-        lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        messages = spark.read.schema("value string, offset bigint, timestamp timestamp").json(
-            str(lines)
-        )
-        part = topic.parent / "part"
-        messages.select(
-            sf.lit(b"key").alias("key"),
-            sf.col("value").cast("binary").alias("value"),
-            sf.lit("imdb-movies").alias("topic"),
-            sf.lit(0).alias("partition"),
-            "offset",
-            "timestamp",
-            sf.lit(0).alias("timestampType"),
-            sf.lit(None).cast(KAFKA_SCHEMA["headers"].dataType).alias("headers"),
-        ).coalesce(1).write.parquet(str(part))
-        (file,) = part.glob("part-*.parquet")
-        file.rename(topic / f"{sent:09d}.parquet")
-        shutil.rmtree(part)
-
-    return send
+    return sender(spark, topic)
 
 
 @pytest.fixture
 def run_job(spark: SparkSession, prepared: Config, topic: Path) -> Callable[[], Load]:
     """A function that starts the job anew, lets it read all there is, and ends."""
-
-    def run_job() -> Load:
-        guards.check_belongs_together(prepared)
-        events = parse_events(spark.readStream.schema(KAFKA_SCHEMA).parquet(str(topic)))
-        load = Load.start(prepared, spark, events, trigger={"availableNow": True})
-        try:
-            assert load.query.awaitTermination(240)
-        finally:
-            load.query.stop()
-            load.metrics.close()
-        return load
-
-    return run_job
+    return lambda: run_to_end(spark, prepared, topic)
 
 
 def silver(spark: SparkSession, config: Config) -> list[dict[str, Any]]:

@@ -11,10 +11,12 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from imdb_streaming import files, guards, sinks
-from imdb_streaming.config import Config
+from imdb_streaming.files import local
 from imdb_streaming.jvm import JobState, StateDamagedError
 from imdb_streaming.schema import DEAD_LETTERS_SCHEMA, MOVIE_SCHEMA
 from imdb_streaming.sinks import GenreCounts, MovieSink, Totals, count_rows, read_totals
+
+from .local import LocalConfig as Config
 
 NOON = datetime(2026, 1, 1, 12)
 
@@ -174,7 +176,7 @@ def test_counts_are_of_all_movies_most_first_then_by_name(
     assert table.csv_file.read_bytes() == (
         b'genre,movie_count\nDrama,2\n(unknown),1\n"Odd, ""one""",1\n'
     )
-    for path in (table.parquet_file, table.csv_file):
+    for path in map(local, (table.parquet_file, table.csv_file)):
         assert path.stat().st_mode & 0o777 == 0o644
         assert [p.name for p in path.parent.iterdir() if p.name[0] not in "._"] == [path.name]
 
@@ -277,10 +279,10 @@ def test_empty_batch_touches_nothing(spark: SparkSession, prepared: Config) -> N
     sink = start(spark, prepared)
     sink(frame(spark, event(0)), 0)
     table = GenreCounts(prepared, spark)
-    before = identity(table.parquet_file), identity(table.csv_file)
+    before = identity(local(table.parquet_file)), identity(local(table.csv_file))
     sink(frame(spark), 1)
     sink(frame(spark, event(0)), 2)
-    assert (identity(table.parquet_file), identity(table.csv_file)) == before
+    assert (identity(local(table.parquet_file)), identity(local(table.csv_file))) == before
     assert [path.name for path in prepared.silver_folder.glob("*.parquet")] == [
         "main-0000000000.parquet"
     ]
@@ -291,16 +293,16 @@ def test_identical_snapshot_is_not_touched(spark: SparkSession, prepared: Config
     sink = start(spark, prepared)
     sink(frame(spark, event(0)), 0)
     table = GenreCounts(prepared, spark)
-    before = identity(table.parquet_file), identity(table.csv_file)
+    before = identity(local(table.parquet_file)), identity(local(table.csv_file))
     sink(frame(spark, event(1, tconst="tt0")), 1)
-    assert (identity(table.parquet_file), identity(table.csv_file)) == before
+    assert (identity(local(table.parquet_file)), identity(local(table.csv_file))) == before
 
 
 def test_changed_snapshot_replaces_the_files(spark: SparkSession, prepared: Config) -> None:
     sink = start(spark, prepared)
     sink(frame(spark, event(0)), 0)
     table = GenreCounts(prepared, spark)
-    open_reader = os.open(table.csv_file, os.O_RDONLY)
+    open_reader = os.open(local(table.csv_file), os.O_RDONLY)
     sink(frame(spark, event(1)), 1)
     assert counts(prepared) == "genre,movie_count\nDrama,2\n"
     assert os.read(open_reader, 100) == b"genre,movie_count\nDrama,1\n"

@@ -20,7 +20,6 @@ from imdb_streaming.storage import (
     open_storage,
     put_part_in_place,
 )
-from imdb_streaming.storage_settings import storage_settings
 
 if TYPE_CHECKING:
     from .s3 import S3
@@ -215,19 +214,6 @@ class TestBucket:
         other.write_atomically("table/a", b"")
         assert one.names("table") == []
         assert one.names("") == []
-
-
-@pytest.fixture
-def cloud(spark: SparkSession, s3: S3) -> SparkSession:
-    """A session with the settings for a bucket."""
-    session = spark.newSession()
-    conf = spark.sparkContext._jsc.hadoopConfiguration()
-    for key, value in storage_settings(s3.uri).items():
-        if key.startswith("spark.hadoop."):
-            conf.set(key.removeprefix("spark.hadoop."), value)
-        else:
-            session.conf.set(key, value)
-    return session
 
 
 class TestSparkOnABucket:

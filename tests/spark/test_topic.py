@@ -14,13 +14,14 @@ from pyspark.sql import SparkSession
 
 from imdb_streaming import cli, contract, files, guards, jvm, runs
 from imdb_streaming.compact import compact
-from imdb_streaming.config import Config, load_config
 from imdb_streaming.guards import StartRefusedError
 from imdb_streaming.job import Load, read_messages
 from imdb_streaming.transformations import parse_events
 
 from ..bench.brokers import Broker
 from ..waiting import wait_for
+from .local import LocalConfig as Config
+from .local import load_local_config as load_config
 
 pytestmark = pytest.mark.usefixtures("executors_without_python")
 

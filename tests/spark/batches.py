@@ -1,0 +1,68 @@
+"""The job's query with files in the place of Kafka: each run takes all there is, and ends."""
+
+import json
+import shutil
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as sf
+
+from imdb_streaming import guards
+from imdb_streaming.config import Config
+from imdb_streaming.job import Load
+from imdb_streaming.schema import KAFKA_SCHEMA
+from imdb_streaming.transformations import parse_events
+
+#: Puts messages at the end of the topic.
+Send = Callable[..., None]
+
+
+def sender(spark: SparkSession, topic: Path) -> Send:
+    """A function that puts messages at the end of the topic, one file a call."""
+    sent = 0
+
+    def send(*values: dict[str, Any] | str) -> None:
+        nonlocal sent
+        rows = []
+        for value in values:
+            text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+            at = datetime(2026, 1, 1) + timedelta(milliseconds=sent)
+            rows.append({"value": text, "offset": sent, "timestamp": at.isoformat()})
+            sent += 1
+        lines = topic.parent / "lines"
+        lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        messages = spark.read.schema("value string, offset bigint, timestamp timestamp").json(
+            str(lines)
+        )
+        part = topic.parent / "part"
+        messages.select(
+            sf.lit(b"key").alias("key"),
+            sf.col("value").cast("binary").alias("value"),
+            sf.lit("imdb-movies").alias("topic"),
+            sf.lit(0).alias("partition"),
+            "offset",
+            "timestamp",
+            sf.lit(0).alias("timestampType"),
+            sf.lit(None).cast(KAFKA_SCHEMA["headers"].dataType).alias("headers"),
+        ).coalesce(1).write.parquet(str(part))
+        (file,) = part.glob("part-*.parquet")
+        file.rename(topic / f"{sent:09d}.parquet")
+        shutil.rmtree(part)
+
+    return send
+
+
+def run_to_end(spark: SparkSession, config: Config, topic: Path) -> Load:
+    """Start the job anew, let it read all there is, and end."""
+    guards.check_belongs_together(config)
+    events = parse_events(spark.readStream.schema(KAFKA_SCHEMA).parquet(str(topic)))
+    load = Load.start(config, spark, events, trigger={"availableNow": True})
+    try:
+        assert load.query.awaitTermination(240)
+    finally:
+        load.query.stop()
+        load.metrics.close()
+    return load

@@ -1,0 +1,279 @@
+"""The job with all of its tables in a bucket, by a real S3A and moto."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from imdb_streaming import cli, guards, job, runs
+from imdb_streaming.bucket import BucketPath
+from imdb_streaming.config import Config, load_config
+from imdb_streaming.files import uri, write_atomically
+from imdb_streaming.guards import StartRefusedError
+from imdb_streaming.job import Load
+from imdb_streaming.storage import StorageError, open_places
+
+from .batches import Send, run_to_end, sender
+
+if TYPE_CHECKING:
+    from .s3 import S3
+
+pytestmark = pytest.mark.usefixtures("executors_without_python")
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> str:
+    """A prefix of the bucket that no other test has."""
+    return tmp_path.name.replace("[", "-").replace("]", "")
+
+
+@pytest.fixture
+def in_bucket(environ: dict[str, str], s3: S3, prefix: str) -> dict[str, str]:
+    return environ | {
+        "OUTPUT_PATH": f"{s3.uri}/{prefix}/parquet",
+        "OUTPUT_PATH_CSV": f"{s3.uri}/{prefix}/csv/",
+    }
+
+
+@pytest.fixture
+def remote(cloud: SparkSession, in_bucket: dict[str, str]) -> Config:
+    """The configuration of a run in the bucket that was started once."""
+    config = load_config(in_bucket)
+    guards.prepare_folders(config)
+    config = open_places(config, cloud)
+    job.take_up(config)
+    return config
+
+
+@pytest.fixture
+def topic(tmp_path: Path) -> Path:
+    folder = tmp_path / "topic"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def send(spark: SparkSession, topic: Path) -> Send:
+    return sender(spark, topic)
+
+
+@pytest.fixture
+def run_job(cloud: SparkSession, remote: Config, topic: Path) -> Callable[[], Load]:
+    def run_job() -> Load:
+        job.take_up(remote)
+        return run_to_end(cloud, remote, topic)
+
+    return run_job
+
+
+def silver(spark: SparkSession, config: Config) -> list[dict[str, Any]]:
+    rows = spark.read.parquet(uri(config.silver_folder)).orderBy("tconst", "numVotes").collect()
+    return [row.asDict() for row in rows]
+
+
+def counts_as_csv(s3: S3, prefix: str) -> list[list[str]]:
+    """As a reader without Hadoop finds them."""
+    text = s3.get(f"{prefix}/csv/genre_counts/genre_counts.csv").decode()
+    return list(csv.reader(io.StringIO(text)))
+
+
+def counts_as_parquet(spark: SparkSession, config: Config) -> list[list[str]]:
+    table = spark.read.parquet(uri(config.genre_counts_folder))
+    return [table.columns, *([str(value) for value in row] for row in table.collect())]
+
+
+def test_restart_does_not_duplicate_rows(
+    cloud: SparkSession,
+    remote: Config,
+    send: Send,
+    run_job: Callable[[], Load],
+    movie: dict[str, Any],
+    s3: S3,
+    prefix: str,
+) -> None:
+    first, second = movie, movie | {"tconst": "tt2", "genres": []}
+    send(first, second, first, "not json")
+    run_job()
+    send(first, second)
+    changed = first | {"numVotes": 9000, "genres": ["Drama"]}
+    send(changed, "")
+    load = run_job()
+
+    rows = silver(cloud, remote)
+    assert [(row["tconst"], row["numVotes"]) for row in rows] == [
+        ("tt0111161", 3000),
+        ("tt0111161", 9000),
+        ("tt2", 3000),
+    ]
+    assert rows[1]["weighted_score"] == 9000 / 12000 * 9.3 + 3000 / 12000 * 6.5
+    expected = [["genre", "movie_count"], ["(unknown)", "1"], ["Drama", "1"]]
+    assert counts_as_csv(s3, prefix) == expected
+    assert counts_as_parquet(cloud, remote) == expected
+    assert load.sink.table_rows == 3
+    assert (load.sink.totals.dead_letters, load.sink.totals.duplicates) == (2, 3)
+    letters = cloud.read.parquet(uri(remote.dead_letters_folder)).orderBy("offset").collect()
+    assert [bytes(letter["value"]) for letter in letters] == [b"not json", b""]
+
+
+def test_nothing_but_tables_and_checkpoints_is_left(
+    send: Send, run_job: Callable[[], Load], movie: dict[str, Any], s3: S3, prefix: str
+) -> None:
+    send(movie, "malformed")
+    run_job()
+    tables = {key for key in s3.keys(f"{prefix}/") if "/_chk/" not in key}
+    assert {key.removeprefix(f"{prefix}/") for key in tables if "_run.json" not in key} == {
+        "parquet/silver_movies/main-0000000000.parquet",
+        "parquet/dead_letters/main-0000000000.parquet",
+        "parquet/genre_counts/genre_counts.parquet",
+        "csv/genre_counts/genre_counts.csv",
+    }
+    state = f"{prefix}/parquet/_chk/genre_counts_main/"
+    assert s3.keys(state) == {
+        f"{state}{name}" for name in ("_run.json", "_totals.json", "delta-0000000000")
+    }
+    assert s3.unfinished_uploads() == []
+
+
+def test_crash_between_file_and_checkpoint_does_not_duplicate_rows(
+    cloud: SparkSession,
+    remote: Config,
+    send: Send,
+    run_job: Callable[[], Load],
+    movie: dict[str, Any],
+) -> None:
+    send(movie, movie | {"tconst": "tt2"}, "malformed")
+    run_job()
+    # As after a crash when the batch's file was in place and its commit was not.
+    (remote.checkpoint_folder / "commits" / "0").unlink()
+    load = run_job()
+    assert [row["tconst"] for row in silver(cloud, remote)] == ["tt0111161", "tt2"]
+    assert load.sink.table_rows == 2
+    assert load.sink.totals.dead_letters == 1
+
+
+def test_what_a_crash_left_in_staging_is_removed(
+    remote: Config, send: Send, run_job: Callable[[], Load], movie: dict[str, Any]
+) -> None:
+    left_over = remote.staging_folder / "silver_movies-main-0000000000/part-0.parquet"
+    write_atomically(left_over, b"half")
+    send(movie)
+    load = run_job()
+    assert load.sink.table_rows == 1
+    assert list(remote.staging_folder.glob("*")) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"not a delta at all", None])
+def test_damaged_state_is_refused(
+    remote: Config,
+    send: Send,
+    run_job: Callable[[], Load],
+    movie: dict[str, Any],
+    content: bytes | None,
+) -> None:
+    send(movie)
+    run_job()
+    delta = remote.state_folder / "delta-0000000000"
+    if content is None:
+        delta.unlink()
+    else:
+        write_atomically(delta, content)
+    with pytest.raises(StartRefusedError, match=r"state after batch 0 .*delta-0000000000 is "):
+        run_job()
+
+
+def test_lost_checkpoint_is_refused(
+    remote: Config, send: Send, run_job: Callable[[], Load], movie: dict[str, Any]
+) -> None:
+    send(movie)
+    run_job()
+    for folder in (remote.checkpoint_folder, remote.state_folder):
+        assert isinstance(folder, BucketPath)
+        folder.remove_tree()
+    with pytest.raises(StartRefusedError, match="The tables have rows, but the checkpoint"):
+        run_job()
+
+
+def test_batches_of_several_parts_are_one_object(
+    cloud: SparkSession,
+    remote: Config,
+    send: Send,
+    run_job: Callable[[], Load],
+    movie: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("imdb_streaming.sinks.ROWS_A_TASK", 1)
+    send(*(movie | {"tconst": f"tt{number}"} for number in range(4)))
+    send(*(movie | {"tconst": f"tt{number}"} for number in range(4, 8)))
+    run_job()
+    (file,) = remote.silver_folder.glob("*.parquet")
+    assert file.name == "main-0000000000.parquet"
+    assert [row["tconst"] for row in silver(cloud, remote)] == [f"tt{n}" for n in range(8)]
+
+
+def test_the_csv_alone_may_be_in_a_bucket(
+    spark: SparkSession,
+    environ: dict[str, str],
+    in_bucket: dict[str, str],
+    topic: Path,
+    send: Send,
+    movie: dict[str, Any],
+    s3: S3,
+    prefix: str,
+) -> None:
+    config = load_config(environ | {"OUTPUT_PATH_CSV": in_bucket["OUTPUT_PATH_CSV"]})
+    guards.prepare_folders(config)
+    config = open_places(config, spark)
+    job.take_up(config)
+    send(movie)
+    run_to_end(spark, config, topic)
+    assert counts_as_csv(s3, prefix)[1:] == [["Crime", "1"], ["Drama", "1"]]
+    assert (config.silver_folder / "main-0000000000.parquet").exists()
+
+
+def test_a_second_job_of_the_host_is_refused(remote: Config) -> None:
+    with (
+        guards.exclusive(remote),
+        pytest.raises(StartRefusedError, match=f"Another job is writing to {remote.output_path}"),
+        guards.exclusive(remote),
+    ):
+        pass
+
+
+def test_jobs_with_other_prefixes_run_beside_each_other(
+    remote: Config, in_bucket: dict[str, str]
+) -> None:
+    other = load_config(in_bucket | {"OUTPUT_PATH": f"{in_bucket['OUTPUT_PATH']}-2"})
+    with guards.exclusive(remote), guards.exclusive(other):
+        assert other.status_file == remote.status_file
+
+
+def test_a_bucket_that_is_not_there_is_named(cloud: SparkSession, remote: Config) -> None:
+    nowhere = replace(remote, output_path=BucketPath("s3a://nowhere/tables"))
+    with pytest.raises(StorageError, match=r"s3a://nowhere/tables cannot be read: .*credentials"):
+        open_places(nowhere, cloud)
+
+
+@pytest.mark.parametrize(
+    "command", [["compact"], ["reset", "--yes"], ["reprocess", "second"]], ids=" ".join
+)
+@pytest.mark.parametrize("name", ["OUTPUT_PATH", "OUTPUT_PATH_CSV"])
+def test_commands_that_move_folders_are_refused(
+    environ: dict[str, str], command: list[str], name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert cli.main(command, environ | {name: "s3a://bucket/tables"}) == cli.REFUSED
+    assert f"imdb-streaming {command[0]} moves tables" in caplog.text
+    assert "give the job a prefix that holds nothing as OUTPUT_PATH" in caplog.text
+
+
+def test_a_bucket_is_looked_at_when_spark_is_connected(environ: dict[str, str]) -> None:
+    config = load_config(environ | {"OUTPUT_PATH": "s3a://bucket/tables/"})
+    assert str(config.silver_folder) == "s3a://bucket/tables/silver_movies"
+    with pytest.raises(RuntimeError, match="Spark is not connected"):
+        runs.run_in_service(config)

@@ -166,7 +166,8 @@ def test_goes_on_where_it_was(host: Host) -> None:
     sends_or_has_sent(host)
     with host.sudo():
         journal = host.check_output("journalctl --no-pager --output=cat --unit=imdb-producer")
-    prepared = re.findall(r"^Prepared [0-9]+ records(.*)$", journal, re.MULTILINE)
+    # As a line of its own, or as the message of a line of JSON.
+    prepared = re.findall(r"\bPrepared [0-9]+ records(.*)$", journal, re.MULTILINE)
     assert prepared
     # What follows a kill and a reboot does not begin from the start.
     assert all("of them are delivered" in remarks for remarks in prepared[1:]), prepared

@@ -19,6 +19,9 @@ from ..waiting import wait_for
 if TYPE_CHECKING:
     from .s3 import S3
 
+# test_s3a.py has the same contents without the program around them, in a fraction of the time.
+pytestmark = pytest.mark.slow
+
 TOPIC = "imdb-movies"
 SPARK = Path(__file__).parents[2] / "spark"
 

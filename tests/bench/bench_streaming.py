@@ -203,7 +203,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--records", type=int, default=1_000_000, help="records to drain")
     parser.add_argument("--prefill", type=int, default=0, help="rows in silver before, at the end")
     parser.add_argument("--repeats", type=int, default=2, help="drains of each job")
-    parser.add_argument("--batch", type=int, default=50_000, help="maxOffsetsPerTrigger")
+    parser.add_argument("--batch", type=int, default=200_000, help="maxOffsetsPerTrigger")
     parser.add_argument(
         "--batch-sizes", type=int, nargs="*", default=[], help="more of them, for ours alone"
     )

@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -120,7 +121,7 @@ class Bench:
         task = Task(topic, folder, trigger, self.options.batch)
         period = float(trigger.split()[0])
         # A long trigger wants some batches to look at.
-        seconds = max(self.options.seconds, 2 * period)
+        seconds = max(self.options.seconds, 3 * period)
         job = Job(subject, task, self.broker, self.cluster)
         try:
             # Not measured: what a JVM does for the first time takes longer.
@@ -180,19 +181,26 @@ def step(what: str) -> Iterator[None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print the table."""
     options = _options(arguments)
+    # As Ctrl-C: all that was started is ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="bench-streaming-", dir=options.folder) as folder:
         bench = Bench(options, Path(folder))
+        exit_code = 0
         try:
             bench.run()
         except KeyboardInterrupt:
             return 130
+        except RuntimeError as error:
+            # What was measured before is not lost.
+            print(f"bench-streaming: {error}", file=sys.stderr)
+            exit_code = 1
         finally:
             bench.stop()
     text = bench.report.markdown()
     print(text)
     if options.out:
         options.out.write_text(text)
-    return 0
+    return exit_code
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

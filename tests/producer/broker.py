@@ -16,7 +16,7 @@ from pathlib import Path
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import NewTopic
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 REPOSITORY = Path(__file__).parents[2]
 #: A JVM that starts fast and takes little.
@@ -156,10 +156,18 @@ class Broker:
                 self._stop(release, signal.SIGKILL)
 
     def make_topic(self, name: str, partitions: int = 3) -> None:
-        """Make a topic, and wait until it can be written to."""
+        """Make a topic, also one whose deletion goes on, and wait until it can be written to."""
         admin = KafkaAdminClient(bootstrap_servers=self.address)
+
+        def made() -> bool:
+            try:
+                admin.create_topics([NewTopic(name, partitions, 1)])
+            except TopicAlreadyExistsError:
+                return False
+            return True
+
         try:
-            admin.create_topics([NewTopic(name, partitions, 1)])
+            wait_until(f"the topic {name} is made", made, 30)
             admin.wait_for_topics([name], timeout_ms=30_000)
         finally:
             admin.close()

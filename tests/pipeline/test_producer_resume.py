@@ -36,7 +36,7 @@ def test_killed_producer_goes_on_where_it_was(
         120 * patience,
     )
     assert re.search(
-        rf"sent [0-9,]+ of {total:,} \\([0-9.]+ %\\), [0-9.]+/s, ETA ", status_text(target)
+        rf"sent [0-9,]+ of {total:,} \([0-9.]+ %\), [0-9.]+/s, ETA ", status_text(target)
     )
     unit = unit_state(target, UNIT)
     as_root(target, UNIT, "kill", "-KILL", str(unit.main_pid))

@@ -18,6 +18,8 @@ TOPOLOGIES = sorted((ROOT / "terraform/topologies").glob("*.tfvars"))
 # Ports that nothing beyond the host itself may reach, and why.
 CLOSED = {
     "kafka_external_port": "tools of the operator's machine cannot route to a broker's address",
+    "producer_metrics_port": "it listens on the loopback address unless told otherwise",
+    "streaming_metrics_port": "whoever scrapes it is the operator's own, and says from where",
 }
 EXPECTED = re.compile(r"expect_failures = (\[.*?\])", re.S)
 # Not a port to open but "any free one".

@@ -2,8 +2,6 @@
 
 import re
 
-import pyspark
-
 _CHECKPOINTS = "spark.sql.streaming.checkpointFileManagerClass"
 
 
@@ -52,6 +50,9 @@ def storage_settings(output_path: str) -> dict[str, str]:
 
 def _rename_based_manager() -> str:
     """The class that writes checkpoints through spark.hadoop.fs.file.impl."""
+    # Not at the top: the configuration is read where there may be no Spark.
+    import pyspark
+
     package = "org.apache.spark.sql.execution.streaming"
     if not pyspark.__version__.startswith("4.0."):
         package += ".checkpointing"

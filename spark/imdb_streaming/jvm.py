@@ -44,17 +44,32 @@ class TopicUnknownError(Exception):
 
 
 class Batch:
-    """A batch's rows, kept on the executors, and what they are."""
+    """A batch's rows, kept on the executors once they are read, and what they are."""
 
-    def __init__(self, spark: SparkSession, batch: Any) -> None:
+    def __init__(self, spark: SparkSession, state: Any, batch: Any) -> None:
         self._spark = spark
+        self._state = state
         self._batch = batch
-        #: Events that were not known before the batch, known ones, and messages that are no events.
-        self.fresh = int(batch.fresh())
-        self.duplicates = int(batch.duplicates())
-        self.malformed = int(batch.malformed())
+        #: Events that were not known before the batch, known ones, and messages that are no events;
+        #: decided later.
+        self.fresh = self.duplicates = self.malformed = 0
         #: When Kafka got the newest message, in seconds since 1970; 0 if there is none.
-        self.newest = float(batch.newest())
+        self.newest = 0.0
+
+    def valid_events(self) -> DataFrame:
+        """The rows of all valid events, known or not.
+
+        To be read once and wholly, before `decide`, which then needs no pass of its own.
+        """
+        return DataFrame(self._batch.validEvents(), self._spark)
+
+    def decide(self) -> None:
+        """Tell new events from known ones."""
+        self._state.decide(self._batch)
+        self.fresh = int(self._batch.fresh())
+        self.duplicates = int(self._batch.duplicates())
+        self.malformed = int(self._batch.malformed())
+        self.newest = float(self._batch.newest())
 
     def new_events(self) -> DataFrame:
         """The rows of EVENT columns of events that were not known; one row an event."""
@@ -93,10 +108,10 @@ class JobState:
 
     @contextmanager
     def batch(self, rows: DataFrame) -> Iterator[Batch]:
-        """Keep a batch's rows and tell its new events from known ones."""
+        """Keep a batch's rows, to tell its new events from known ones."""
         batch = self._state.begin(rows._jdf)
         try:
-            yield Batch(self._spark, batch)
+            yield Batch(self._spark, self._state, batch)
         finally:
             batch.close()
 
@@ -144,10 +159,13 @@ def read_topic(spark: SparkSession, servers: str, topic: str, seconds: float = 6
     )
 
 
-def concatenate(spark: SparkSession, parts: list[str], target: str) -> None:
-    """Put the rows of Parquet files of one schema into one file, row group by row group. URIs."""
+def concatenate(spark: SparkSession, parts: list[str], target: str) -> int:
+    """Put the rows of Parquet files of one schema into one file, row group by row group. URIs.
+
+    Returns how many rows there are.
+    """
     listed = spark.sparkContext._jvm.java.util.ArrayList(parts)
-    _classes(spark).ParquetFiles.concatenate(listed, target, _hadoop(spark))
+    return int(_classes(spark).ParquetFiles.concatenate(listed, target, _hadoop(spark)))
 
 
 def write_counts(spark: SparkSession, counts: Mapping[str, int], target: str) -> None:

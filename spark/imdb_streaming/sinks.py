@@ -98,6 +98,8 @@ class MovieSink:
     results: dict[int, BatchResult] = field(default_factory=dict, init=False)
     #: Grows with each thing that is done, so that a batch that hangs can be told from a long one.
     steps: int = field(default=0, init=False)
+    #: Whether the batch before had no event that was known: so will the next, most likely.
+    _expects_new_alone: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
         self.totals = read_totals(self.config)
@@ -105,10 +107,15 @@ class MovieSink:
     def __call__(self, rows: DataFrame, batch_id: int) -> None:
         self.steps += 1
         with self.state.batch(rows) as batch:
+            staged = self._write_on_trial(batch, batch_id) if self._expects_new_alone else None
+            batch.decide()
             self.steps += 1
             if batch.malformed:
                 self._keep_dead_letters(batch, batch_id)
-            where = self._append(batch, batch_id) if batch.fresh else None
+            where = self._append(batch, batch_id, staged) if batch.fresh else None
+            if staged and not where:
+                remove_tree(staged)
+            self._expects_new_alone = batch.duplicates == 0
             result = BatchResult(
                 batch.fresh, batch.malformed, batch.duplicates, batch.newest, where
             )
@@ -122,21 +129,32 @@ class MovieSink:
         self.state.save(batch_id)
         self.results[batch_id] = result
 
-    def _append(self, batch: jvm.Batch, batch_id: int) -> Place:
-        movies = silver_movies(
-            batch.new_events(), self.config.global_mean_rating, self.config.min_votes_prior
-        ).to(SILVER_SCHEMA)
-        target = self.config.silver_folder / self._file_name(batch_id)
+    def _write_on_trial(self, batch: jvm.Batch, batch_id: int) -> Place:
+        """Write all valid events as if none of them were known: mostly that is so."""
+        return self._stage(self._silver(batch.valid_events()), self._silver_file(batch_id))
+
+    def _append(self, batch: jvm.Batch, batch_id: int, staged: Place | None) -> Place:
+        target = self._silver_file(batch_id)
         is_replayed = target.exists()
-        self._write(movies, batch.fresh, target)
+        if staged is None or batch.duplicates:
+            staged = self._stage(self._silver(batch.new_events()), target, batch.fresh)
+        self._put_in_place(staged, target, batch.fresh)
         if not is_replayed:
             self.table_rows += batch.fresh
         return target
 
+    def _silver(self, events: DataFrame) -> DataFrame:
+        config = self.config
+        movies = silver_movies(events, config.global_mean_rating, config.min_votes_prior)
+        return movies.to(SILVER_SCHEMA)
+
+    def _silver_file(self, batch_id: int) -> Place:
+        return self.config.silver_folder / self._file_name(batch_id)
+
     def _keep_dead_letters(self, batch: jvm.Batch, batch_id: int) -> None:
         letters = dead_letters(batch.malformed_events()).to(DEAD_LETTERS_SCHEMA)
         target = self.config.dead_letters_folder / self._file_name(batch_id)
-        self._write(letters, batch.malformed, target)
+        self._put_in_place(self._stage(letters, target, batch.malformed), target, batch.malformed)
         first = letters.orderBy("topic", "partition", "offset").limit(MALFORMED_LOGGED)
         for row in first.select("topic", "partition", "offset", "reason").collect():
             log.warning("batch %d: malformed %s/%d/%d: %s", batch_id, *row)
@@ -151,26 +169,35 @@ class MovieSink:
     def _file_name(self, batch_id: int) -> str:
         return f"{self.config.run_id}-{batch_id:010d}.parquet"
 
-    def _write(self, rows: DataFrame, count: int, target: Place) -> None:
-        """Let Spark write the rows as one Parquet file, then rename it to `target`."""
-        staging = self.config.staging_folder / f"{target.parent.name}-{target.stem}"
+    def _stage(self, rows: DataFrame, target: Place, count: int | None = None) -> Place:
+        """Let Spark write the rows of a target into a folder of files; `count` if it is known."""
+        folder = self.config.staging_folder / f"{target.parent.name}-{target.stem}"
         # One task writes one file. Several are faster, and their files are put behind each other.
-        tasks = rows.coalesce(1) if count <= ROWS_A_TASK else rows
-        tasks.write.mode("overwrite").parquet(uri(staging))
-        names = sorted(path.name for path in staging.glob("part-*.parquet"))
-        parts = [staging / name for name in names]
-        if not parts:
+        tasks = rows.coalesce(1) if count is not None and count <= ROWS_A_TASK else rows
+        tasks.write.mode("overwrite").parquet(uri(folder))
+        self.steps += 1
+        return folder
+
+    def _put_in_place(self, folder: Place, target: Place, count: int) -> None:
+        """Make one file of those that Spark wrote, and rename it to `target`."""
+        names = sorted(path.name for path in folder.glob("part-*.parquet"))
+        if not names:
             raise RuntimeError(
-                f"Spark wrote no file into {staging} where one was due. Do driver and executors "
+                f"Spark wrote no file into {folder} where one was due. Do driver and executors "
                 "see the same folder under OUTPUT_PATH?"
             )
-        whole = parts[0]
-        if len(parts) > 1:
-            whole = staging / "whole.parquet"
-            jvm.concatenate(self.spark, [uri(part) for part in parts], uri(whole))
+        whole = folder / names[0]
+        if len(names) > 1:
+            whole = folder / "whole.parquet"
+            rows = jvm.concatenate(self.spark, [uri(folder / name) for name in names], uri(whole))
+            if rows != count:
+                raise RuntimeError(
+                    f"{folder} has {rows} rows, and {count} were due. Does another program write "
+                    "there?"
+                )
         with tables_locked(self.config.staging_folder):
             put_in_place(whole, target)
-        remove_tree(staging)
+        remove_tree(folder)
         self.steps += 1
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import re
 import threading
 import time
@@ -64,13 +66,12 @@ class Reader:
 
     def _everything(self) -> set[tuple[str, int]]:
         found = set()
-        for path in self._output.rglob("*"):
-            try:
-                status = path.stat()
-            except FileNotFoundError:  # it was a temporary one
-                continue
-            if path.is_file():
-                found.add((str(path), status.st_mtime_ns))
+        # It passes over folders that are gone in the midst of it: Spark makes some anew.
+        for folder, _, names in os.walk(self._output):
+            for name in names:
+                path = Path(folder) / name
+                with contextlib.suppress(FileNotFoundError):  # it was a temporary one
+                    found.add((str(path), path.stat().st_mtime_ns))
         return found
 
     def _run(self) -> None:

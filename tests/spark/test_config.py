@@ -104,3 +104,22 @@ def test_spark_gets_what_the_environment_says(environ: dict[str, str]) -> None:
     assert "spark.driver.host" not in settings
     connector = environ["SPARK_CONNECTOR_PATH"]
     assert settings["spark.driver.extraClassPath"] == f"{connector}:{jvm.JAR}"
+
+
+def test_garbage_collectors_are_those_of_the_options_if_these_name_some(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def options(given: str) -> tuple[str, str]:
+        monkeypatch.setenv("JDK_JAVA_OPTIONS", given)
+        settings = job.spark_settings(load_config(environ | {"SPARK_EXECUTOR_JVM_OPTIONS": given}))
+        return (
+            settings["spark.driver.extraJavaOptions"],
+            settings["spark.executor.extraJavaOptions"],
+        )
+
+    assert options("") == ("-XX:+UseSerialGC -XX:TieredStopAtLevel=1", "-XX:+UseParallelGC")
+    assert options("-Dx=y") == (
+        "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+        "-XX:+UseParallelGC -Dx=y",
+    )
+    assert options("-XX:+UseZGC") == ("-XX:TieredStopAtLevel=1", "-XX:+UseZGC")

@@ -103,8 +103,12 @@ def test_event_sent_again_is_kept_once(spark: SparkSession, prepared: Config) ->
     again = start(spark, prepared, last_batch=1)
     again(frame(spark, event(5, "a"), event(6, "c")), 2)
     assert ids(spark, prepared) == ["a", "b", "c"]
-    assert read_totals(prepared) == Totals(2, silver_rows=3, dead_letters=0, duplicates=4)
+    again(frame(spark, malformed(7)), 3)
+    assert ids(spark, prepared) == ["a", "b", "c"]
+    assert read_totals(prepared) == Totals(3, silver_rows=3, dead_letters=1, duplicates=4)
     assert len(list(prepared.silver_folder.glob("*.parquet"))) == 2
+    # What was written on trial, and turned out to be known, is gone.
+    assert not [path for path in prepared.staging_folder.iterdir() if path.name[0] != "."]
 
 
 @pytest.mark.parametrize(("gap", "kept"), [(3, ["a"]), (4, ["a", "a"])])
@@ -125,7 +129,8 @@ def test_ids_that_are_known_no_more_take_no_memory(spark: SparkSession, prepared
 
     state = read(-1)
     for batch_id, days in enumerate([0, 0, 30, 30]):
-        with state.batch(frame(spark, event(batch_id, at=NOON + timedelta(days=days)))):
+        with state.batch(frame(spark, event(batch_id, at=NOON + timedelta(days=days)))) as batch:
+            batch.decide()
             state.save(batch_id)
     for it in (state, read(3)):
         assert (it.ids, it.movies) == (2, 4)
@@ -133,7 +138,8 @@ def test_ids_that_are_known_no_more_take_no_memory(spark: SparkSession, prepared
     behind = (*event(5)[:-5], 1, *event(5)[-4:])
     rows = frame(spark, event(4, at=NOON + timedelta(days=99))).union(frame(spark, behind))
     for batch_id in range(4, 8):
-        with state.batch(rows):
+        with state.batch(rows) as batch:
+            batch.decide()
             state.save(batch_id)
     assert state.ids == 4
 
@@ -190,7 +196,8 @@ def test_state_is_read_from_a_snapshot_and_the_changes_behind_it(
 
     state = read(-1)
     for batch_id in range(14):
-        with state.batch(frame(spark, event(batch_id, tconst="tt1"))):
+        with state.batch(frame(spark, event(batch_id, tconst="tt1"))) as batch:
+            batch.decide()
             state.save(batch_id)
     names = sorted(path.name for path in prepared.state_folder.glob("[ds]*-*"))
     assert names == [

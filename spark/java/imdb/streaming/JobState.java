@@ -9,7 +9,7 @@ import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 
 /**
- * The job's state in the driver, and its files. One batch after the other: begin, then save.
+ * The job's state in the driver, and its files. One batch after the other: begin, decide, save.
  *
  * <p>A batch that fails leaves the state in memory ahead of the files: the process must end then, and
  * open it anew.
@@ -51,15 +51,18 @@ public final class JobState {
         return state;
     }
 
-    /** Keep a batch's rows (columns of schema.EVENT_SCHEMA), and tell new events from known ones. */
+    /** Keep a batch's rows (columns of schema.EVENT_SCHEMA) once they are read. */
     public Batch begin(Dataset<Row> events) {
+        return Batch.keep(events);
+    }
+
+    /** Tell a batch's new events from known ones. */
+    public void decide(Batch batch) {
         delta = new MovieIndex.Delta();
         int today = (int) LocalDate.now(ZoneOffset.UTC).toEpochDay();
-        Batch batch = Batch.keep(events);
         batch.decide(fact -> index.add(fact, today, delta));
         // A partition that is behind has a part in each batch: what it may still send is not forgotten.
         horizon = (int) Math.min(today, Math.floorDiv(batch.leastNewestMicros(), MovieIndex.MICROS_A_DAY));
-        return batch;
     }
 
     /** Write what the batch changed. To be called when its rows are in the tables. */

@@ -27,16 +27,22 @@ public final class ParquetFiles {
 
     private ParquetFiles() {}
 
-    /** Put the row groups of several files of one schema behind each other, as they are, into one file. */
-    public static void concatenate(List<String> parts, String target, Configuration configuration) throws IOException {
+    /**
+     * Put the row groups of several files of one schema behind each other, as they are, into one file.
+     *
+     * @return how many rows they have
+     */
+    public static long concatenate(List<String> parts, String target, Configuration configuration) throws IOException {
         FileMetaData common = null;
         ParquetFileWriter writer = null;
+        long rows = 0;
         for (String part : parts) {
             HadoopInputFile file = HadoopInputFile.fromPath(new Path(part), configuration);
+            try (ParquetFileReader reader = ParquetFileReader.open(file)) {
+                rows += reader.getRecordCount();
+                common = reader.getFooter().getFileMetaData();
+            }
             if (writer == null) {
-                try (ParquetFileReader reader = ParquetFileReader.open(file)) {
-                    common = reader.getFooter().getFileMetaData();
-                }
                 writer =
                         new ParquetFileWriter(
                                 HadoopOutputFile.fromPath(new Path(target), configuration),
@@ -52,6 +58,7 @@ public final class ParquetFiles {
             throw new IllegalArgumentException("There is no file to concatenate.");
         }
         writer.end(new HashMap<>(common.getKeyValueMetaData()));
+        return rows;
     }
 
     /** Write the table genre_counts, rows in the order of the map. */

@@ -10,15 +10,16 @@ from dataclasses import replace
 
 from pyspark.sql import SparkSession
 
-from imdb_streaming import __version__, contract, guards, jvm, runs
-from imdb_streaming.compact import compact
+from imdb_streaming import __version__, contract, guards, jvm, runs, terms
+from imdb_streaming.compact import CompactionCutOffError, compact
 from imdb_streaming.config import Config, ConfigError, load_config
 from imdb_streaming.executors import ExecutorsLostError
-from imdb_streaming.files import local
+from imdb_streaming.files import OvertakenError, local
 from imdb_streaming.job import (
     QueryDiedError,
     connect,
     end_late_stop,
+    ended_when_overtaken,
     listen_for_stop,
     run,
 )
@@ -103,6 +104,9 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     except (guards.BrokerUnreachableError, jvm.TopicUnknownError, StorageError) as error:
         log.error("%s", error)
         return DONE if stopping.is_set() else FAILED
+    except (OvertakenError, CompactionCutOffError) as error:
+        log.error("%s", error)
+        return DONE if stopping.is_set() else FAILED
     except (QueryDiedError, ExecutorsLostError):
         return DONE if stopping.is_set() else FAILED
     except Exception:
@@ -116,8 +120,10 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
 def _run(config: Config, stopping: threading.Event) -> None:
     log.info("imdb-streaming %s, run %s", __version__, config.run_id)
     guards.prepare_folders(config)
-    with guards.exclusive(config):
-        run(config, stopping)
+    with terms.hold(config, take_over=config.take_over) as held, ended_when_overtaken(held):
+        run(held, stopping)
+        if held.is_beside and not stopping.is_set():
+            runs.mark_ready(held)
 
 
 def _check(config: Config) -> None:
@@ -145,14 +151,14 @@ def _check(config: Config) -> None:
 def _reset(config: Config, is_sure: bool) -> None:
     runs.refuse_in_bucket(config, "reset")
     guards.prepare_folders(config)
-    with guards.exclusive(config):
+    with terms.hold(config) as held:
         _ask(
             is_sure,
             f"Tables and checkpoint of run {config.run_id} in {config.output_path} and "
             f"{config.output_path_csv} are set aside; readers find no rows until the job has read "
             "the topic again.",
         )
-        for folder in runs.set_aside(config):
+        for folder in runs.set_aside(held):
             log.info("What was there is in %s.", folder)
     log.info("Start the job to begin anew: systemctl restart imdb-streaming")
 
@@ -167,6 +173,7 @@ def _reprocess(config: Config, master: str, stopping: threading.Event) -> None:
     beside = replace(
         config,
         is_beside=True,
+        take_over=False,
         spark_master=master,
         # Those are the service's.
         spark_ui_port=None,
@@ -180,7 +187,6 @@ def _reprocess(config: Config, master: str, stopping: threading.Event) -> None:
     if stopping.is_set():
         log.info("Stopped; the same command goes on where it stopped.")
         return
-    runs.mark_ready(beside)
     log.info(
         "Run %s has caught up. To put it into service, set streaming_run_id to it and deploy, or "
         "set RUN_ID in /etc/imdb-streaming/streaming.env and restart imdb-streaming. Set it back "
@@ -200,10 +206,10 @@ def _compact(config: Config) -> None:
 
 def _accept_loss(config: Config, is_sure: bool) -> None:
     guards.prepare_folders(config)
-    with guards.exclusive(config):
-        spark = _local_spark(config)
+    with terms.hold(config) as held:
+        spark = _local_spark(held)
         try:
-            _accept_what_is_lost(open_places(config, spark), spark, is_sure)
+            _accept_what_is_lost(open_places(held, spark), spark, is_sure)
         finally:
             spark.stop()
 

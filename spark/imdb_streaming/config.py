@@ -47,8 +47,12 @@ class Config:
     spark_driver_port: int | None
     spark_block_manager_port: int | None
     spark_ui_port: int | None
+    #: Whether a start takes over from a job that holds the tables, in place of being refused.
+    take_over: bool = False
     #: Whether this run is made beside the one in service (`imdb-streaming reprocess`).
     is_beside: bool = False
+    #: The name of this start's term: see terms.py. None before it is taken.
+    term: str | None = None
 
     @property
     def is_in_bucket(self) -> bool:
@@ -85,9 +89,39 @@ class Config:
         return self.tables_path_csv / "genre_counts"
 
     @property
-    def staging_folder(self) -> Place:
-        """Where files grow before they are renamed into a table; on the tables' file system."""
+    def staging_root(self) -> Place:
+        """Where the terms and the locks are; on the tables' file system."""
         return self.tables_path / "_staging"
+
+    @property
+    def staging_root_csv(self) -> Place:
+        """The same for the CSV table, which may be on another file system."""
+        return self.tables_path_csv / "_staging"
+
+    @property
+    def staging_folder(self) -> Place:
+        """Where files grow before they are renamed into a table."""
+        return self._of_term(self.staging_root) or self.staging_root
+
+    @property
+    def out_folder(self) -> Path | None:
+        """The way of every finished file into a table or the checkpoint; None in a bucket.
+
+        Whoever takes over removes it: see terms.py.
+        """
+        return self._out_of(self.staging_root)
+
+    @property
+    def out_folder_csv(self) -> Path | None:
+        """The same for the CSV table."""
+        return self._out_of(self.staging_root_csv)
+
+    def _of_term(self, root: Place) -> Path | None:
+        return root / self.term if self.term and isinstance(root, Path) else None
+
+    def _out_of(self, root: Place) -> Path | None:
+        folder = self._of_term(root)
+        return folder / "out" if folder else None
 
     @property
     def checkpoint_folder(self) -> Place:
@@ -135,6 +169,7 @@ def load_config(environ: Mapping[str, str] | None = None) -> Config:
         spark_driver_port=reader.optional("SPARK_DRIVER_PORT", _port),
         spark_block_manager_port=reader.optional("SPARK_BLOCK_MANAGER_PORT", _port),
         spark_ui_port=reader.optional("SPARK_UI_PORT", _port),
+        take_over=reader.get("TAKE_OVER", _yes_or_no, "no"),
     )
     reader.raise_errors()
     return config
@@ -215,6 +250,12 @@ def _port(text: str) -> int:
 
 def _port_or_none(text: str) -> int:
     return 0 if text == "0" else _port(text)
+
+
+def _yes_or_no(text: str) -> bool:
+    if text not in {"yes", "no"}:
+        raise ValueError("neither yes nor no. Write one of the two.")
+    return text == "yes"
 
 
 def _absolute_path(text: str) -> Path:

@@ -50,7 +50,7 @@ def check_contract(config: Config, topic: TopicState, *, note: bool = True) -> N
     path = config.checkpoint_folder / CONTRACT_FILE
     if planned_offsets(config.checkpoint_folder) is None:
         if note:
-            write_atomically(path, (json.dumps(asdict(now)) + "\n").encode())
+            write_atomically(path, (json.dumps(asdict(now)) + "\n").encode(), config.out_folder)
         return
     try:
         noted = Contract(**json.loads(path.read_bytes()))
@@ -142,7 +142,8 @@ def accept_loss(config: Config, topic: TopicState) -> dict[int, tuple[int, int]]
         begin = max(first, noted["accepted"].get(partition, -1) + 1)
         noted["messages"] += max(0, last + 1 - begin)
         noted["accepted"][partition] = last
-    write_atomically(config.checkpoint_folder / LOSS_FILE, (json.dumps(noted) + "\n").encode())
+    content = (json.dumps(noted) + "\n").encode()
+    write_atomically(config.checkpoint_folder / LOSS_FILE, content, config.out_folder)
     return lost
 
 

@@ -1,10 +1,13 @@
 """Files that appear whole or not at all, also over a crash or a power cut.
 
 In a bucket they do so by themselves: see storage.py.
+
+A job that may be overtaken gives the folder `out` of its term (terms.py): a file goes through it by
+renames, and can do so no more when the folder is gone.
 """
 
 import ctypes
-import fcntl
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -39,33 +42,72 @@ def remove_tree(folder: Place) -> None:
         shutil.rmtree(folder)
 
 
-def write_atomically(path: Place, content: bytes) -> None:
+class OvertakenError(Exception):
+    """Another start of the job has taken over; this one can change nothing any more."""
+
+
+def write_atomically(path: Place, content: bytes, out: Path | None = None) -> None:
     """Replace a file's content at one instant. The folder must exist.
 
-    The temporary file beside it begins with a dot, which readers of tables skip.
+    Without `out` the temporary file is beside it; it begins with a dot, which readers of tables
+    skip. Raises OvertakenError when `out` is gone.
     """
     if isinstance(path, BucketPath):
         path.storage.write_atomically(path.key, content)
         return
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    put_in_place(temporary, path)
+    temporary = _step(out, path) if out else path.with_name(f".{path.name}.tmp")
+    with while_there(out):
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        put_in_place(temporary, path)
 
 
-def put_in_place(source: Place, target: Place) -> None:
-    """Move a finished file over `target`, on the same file system, readable by all."""
+def put_in_place(source: Place, target: Place, out: Path | None = None) -> None:
+    """Move a finished file over `target`, on the same file system, readable by all.
+
+    Raises OvertakenError when `out` is gone.
+    """
     if isinstance(source, BucketPath) and isinstance(target, BucketPath):
         source.storage.put_in_place(source.key, target.key)
         return
     source, target = local(source), local(target)
-    if source.stat().st_mode & 0o777 != 0o644:
-        source.chmod(0o644)
-    _sync(source)
-    source.replace(target)
-    _sync(target.parent)
+    with while_there(out):
+        if source.stat().st_mode & 0o777 != 0o644:
+            source.chmod(0o644)
+        _sync(source)
+        if out:
+            # Spark makes the folders above a file that it writes, so also one that was fenced:
+            # what it has written there does not count before it is in `out`.
+            source = source.replace(_step(out, target))
+        source.replace(target)
+        _sync(target.parent)
+
+
+def _step(out: Path, target: Path) -> Path:
+    return out / f"{target.parent.name}-{target.name}"
+
+
+def through(out: Path | None, path: Path) -> Path:
+    """The same path by a way through `out`, so that it leads nowhere when `out` is gone."""
+    if out is None:
+        return path
+    return out / os.path.relpath(path.parent.resolve() / path.name, out.resolve())
+
+
+@contextmanager
+def while_there(out: Path | None) -> Iterator[None]:
+    """Say it by OvertakenError when something fails because `out` is gone."""
+    try:
+        yield
+    except OSError as error:
+        if out is None or out.is_dir() or error.errno not in {errno.ENOENT, errno.ESTALE}:
+            raise
+        raise OvertakenError(
+            f"Another start of the job has taken over, and has removed {out.parent}: this one has "
+            "published nothing since, and ends."
+        ) from error
 
 
 def _sync(path: Path) -> None:
@@ -83,24 +125,11 @@ def local(place: Place) -> Path:
     return place
 
 
-@contextmanager
-def tables_locked(staging: Place) -> Iterator[None]:
-    """Hold the tables' folders, so that none is exchanged while a file is put into one.
-
-    The kernel lets go of it when the process ends. In a bucket none is ever exchanged.
-    """
-    if isinstance(staging, BucketPath):
-        yield
-        return
-    with (staging / ".tables.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def exchange(one: Path, other: Path) -> None:
     """Let two folders of one file system change places, at one instant.
 
-    Raises OSError where the file system cannot (NFS): nothing is changed then.
+    Raises FileNotFoundError if one is not there, and OSError where the file system cannot (NFS):
+    nothing is changed then.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     result = libc.renameat2(
@@ -108,6 +137,8 @@ def exchange(one: Path, other: Path) -> None:
     )
     if result != 0:
         number = ctypes.get_errno()
+        if number == errno.ENOENT:
+            raise FileNotFoundError(number, f"{one} or {other} is not there.")
         raise OSError(
             number,
             f"{one} and {other} cannot change places at one instant: {os.strerror(number)}. "

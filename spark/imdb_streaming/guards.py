@@ -7,7 +7,6 @@ into each of places(), before any of them holds data. So where no place holds da
 is a first start, whatever a crash left of those files; where one does, all must show the same id.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -17,8 +16,6 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -55,7 +52,13 @@ class Run:
 
 def prepare_folders(config: Config) -> None:
     """Make the folders of the run and see that they can be written. A bucket needs none."""
-    folders = [config.output_path, config.output_path_csv, config.staging_folder, *places(config)]
+    folders = [
+        config.output_path,
+        config.output_path_csv,
+        config.staging_root,
+        config.staging_root_csv,
+        *places(config),
+    ]
     for folder in folders:
         if isinstance(folder, BucketPath):
             continue
@@ -80,39 +83,21 @@ def _cannot_write(folder: Path, reason: str) -> str:
     )
 
 
-@contextmanager
-def exclusive(config: Config) -> Iterator[None]:
-    """Hold the output folder for one job. The kernel lets go of it when the process ends.
-
-    A bucket is held against other jobs of this host alone.
-    """
-    path = _lock_file(config)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StartRefusedError(
-                f"Another job is writing to {config.tables_path} (it holds {path}). Stop it "
-                "first, or give this one an OUTPUT_PATH of its own."
-            ) from error
-        yield
-
-
-def _lock_file(config: Config) -> Path:
-    if isinstance(config.staging_folder, BucketPath):
+def lock_file(config: Config) -> Path:
+    """The file that a job locks; with tables in a bucket one of this host."""
+    if isinstance(config.staging_root, BucketPath):
         digest = hashlib.sha256(uri(config.tables_path).encode()).hexdigest()
         return config.status_file.parent / f".{digest[:16]}.lock"
-    return config.staging_folder / ".lock"
+    return config.staging_root / ".lock"
 
 
 def clean_staging(config: Config) -> None:
-    """Remove what earlier starts left half written. Nothing there is part of a table."""
-    if isinstance(config.staging_folder, BucketPath):
-        remove_tree(config.staging_folder)
-        return
-    for left_over in config.staging_folder.iterdir():
-        if left_over.is_dir():
-            remove_tree(left_over)
+    """Remove what earlier starts left half written in a bucket. Nothing there is part of a table.
+
+    On a file system that has gone with the terms of those starts (terms.py).
+    """
+    if isinstance(config.staging_root, BucketPath):
+        remove_tree(config.staging_root)
 
 
 def drop_checksums(config: Config) -> None:
@@ -125,7 +110,7 @@ def drop_checksums(config: Config) -> None:
         if isinstance(folder, BucketPath):
             continue
         for checksum in folder.rglob(".*.crc"):
-            checksum.unlink()
+            checksum.unlink(missing_ok=True)
 
 
 def check_connector(config: Config) -> None:
@@ -164,8 +149,9 @@ def check_belongs_together(config: Config, *, mark: bool = True) -> None:
     _refuse_foreign_files(config)
     if not holds_data:
         first = Run(run_id=config.run_id, id=str(uuid.uuid4()))
+        content = (json.dumps(asdict(first)) + "\n").encode()
         for place in marked if mark else []:
-            write_atomically(place / RUN_FILE, (json.dumps(asdict(first)) + "\n").encode())
+            write_atomically(place / RUN_FILE, content, out_of(config, place))
         return
     if len(set(runs.values())) == 1 and None not in runs.values():
         _refuse_emptied_table(config)
@@ -229,6 +215,12 @@ def tables(config: Config) -> list[Place]:
         config.genre_counts_folder,
         config.genre_counts_csv_folder,
     ]
+
+
+def out_of(config: Config, place: Place) -> Path | None:
+    """The way of a file into one of places()."""
+    is_csv = place == config.genre_counts_csv_folder
+    return config.out_folder_csv if is_csv else config.out_folder
 
 
 def _holds_data(place: Place) -> bool:

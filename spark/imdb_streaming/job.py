@@ -7,7 +7,8 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +16,10 @@ from py4j.protocol import Py4JNetworkError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from imdb_streaming import contract, guards, jvm, runs
+from imdb_streaming import contract, guards, jvm, runs, terms
 from imdb_streaming.config import Config
 from imdb_streaming.executors import ExecutorsLostError, ExecutorWatch
-from imdb_streaming.files import uri
+from imdb_streaming.files import OvertakenError, local, uri
 from imdb_streaming.metrics import MetricsServer
 from imdb_streaming.notify import notify
 from imdb_streaming.sinks import MOVIES, BatchResult, MovieSink, count_rows
@@ -51,7 +52,8 @@ class QueryDiedError(Exception):
 def run(config: Config, stopping: threading.Event) -> None:
     """Check, connect, extract, transform, load, and watch until `stopping`.
 
-    A run beside the one in service ends by itself when it has caught up.
+    A run beside the one in service ends by itself when it has caught up. Raises OvertakenError when
+    another start takes over.
     """
     guards.check_connector(config)
     if not config.is_in_bucket:
@@ -72,6 +74,7 @@ def run(config: Config, stopping: threading.Event) -> None:
         is_loss_accepted = contract.check_offsets(config, topic)
         if stopping.is_set():
             return
+        terms.check(config)
 
         source = read_messages(spark, config, fail_on_data_loss=not is_loss_accepted)
         events = parse_events(source)
@@ -228,6 +231,7 @@ class Load:
                 uri(config.state_folder),
                 -1 if last is None else last,
                 config.event_id_retention_days,
+                config.out_folder,
             )
         except jvm.StateDamagedError as error:
             raise guards.StartRefusedError(
@@ -253,9 +257,13 @@ class Load:
         status.write(config.status_file)
         metrics = MetricsServer(config.metrics_address, config.metrics_port)
         metrics.publish(status.content())
+        checkpoint = uri(config.checkpoint_folder)
+        if config.out_folder:
+            folder = local(config.checkpoint_folder)
+            checkpoint = jvm.checkpoint_uri(spark, folder, config.out_folder)
         query = (
             events.writeStream.queryName(MOVIES)
-            .option("checkpointLocation", uri(config.checkpoint_folder))
+            .option("checkpointLocation", checkpoint)
             .foreachBatch(sink)
             .trigger(**(trigger or {"processingTime": "0 seconds"}))
             .start()
@@ -275,8 +283,9 @@ class Load:
     def watch(self, stopping: threading.Event, executors: ExecutorWatch) -> None:
         """Look at the query once a second, until `stopping`.
 
-        Feeds systemd's watchdog while the query gets on. Raises QueryDiedError when it has ended,
-        ExecutorsLostError when it has nothing to run on.
+        Feeds systemd's watchdog while the query gets on. Raises OvertakenError when another start
+        has taken over, QueryDiedError when the query has ended, ExecutorsLostError when it has
+        nothing to run on.
         """
         seen = ""
         activity: Any = None
@@ -285,6 +294,8 @@ class Load:
             # Looked at before the report, so that the last batch is not missed.
             is_dead = not self.query.isActive
             latest = self._report(seen)
+            # A query that was fenced dies of it, with less to say.
+            terms.check(self.config)
             if is_dead and not stopping.is_set():
                 raise QueryDiedError(_obituary(self.query))
             executors.check()
@@ -370,6 +381,27 @@ def end_late_stop(stopping: threading.Event) -> None:
     stopping.wait()
     log.info("Stopping.")
     end_in(STOP_SECONDS, 0)
+
+
+@contextmanager
+def ended_when_overtaken(config: Config) -> Iterator[None]:
+    """End the process soon after another start has taken over, whatever it is at then."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(1):
+            try:
+                terms.check(config)
+            except OvertakenError as error:
+                log.error("%s", error)
+                end_in(STOP_SECONDS, 1)
+                return
+
+    threading.Thread(target=watch, name="term", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def end_in(seconds: float, code: int) -> None:

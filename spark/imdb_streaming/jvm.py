@@ -89,17 +89,24 @@ class JobState:
         folder: str,
         last_batch: int,
         retention_days: int,
+        out: Path | None = None,
         batches_a_snapshot: int = 200,
     ) -> None:
         """Read the state as it was after the batch `last_batch` (-1: none) from a folder (a URI).
 
+        What it writes goes there by way of the folder `out` (terms.py); in a bucket there is none.
         A start reads a snapshot and at most `batches_a_snapshot` small files, twice that after a
         crash. Raises StateDamagedError.
         """
         self._spark = spark
         try:
             self._state = _classes(spark).JobState.open(
-                folder, _hadoop(spark), last_batch, retention_days, batches_a_snapshot
+                folder,
+                str(out) if out else None,
+                _hadoop(spark),
+                last_batch,
+                retention_days,
+                batches_a_snapshot,
             )
         except Py4JJavaError as error:
             if error.java_exception.getClass().getSimpleName() == "IndexDamagedException":
@@ -157,6 +164,14 @@ def read_topic(spark: SparkSession, servers: str, topic: str, seconds: float = 6
         {int(partition): int(offset) for partition, offset in state.beginnings().items()},
         {int(partition): int(offset) for partition, offset in state.ends().items()},
     )
+
+
+def checkpoint_uri(spark: SparkSession, folder: Path, out: Path) -> str:
+    """The name of a folder by which Spark's checkpoint gets there by way of `out` (terms.py)."""
+    settings = _hadoop(spark)
+    settings.set("fs.term.impl", f"{_PACKAGE}.TermFileSystem")
+    settings.set("imdb.streaming.out", str(out))
+    return f"term://{out.parent.name}{folder}"
 
 
 def concatenate(spark: SparkSession, parts: list[str], target: str) -> int:

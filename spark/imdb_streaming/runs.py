@@ -6,6 +6,8 @@ the job with RUN_ID=NEW then exchanges the tables' folders, each at one instant,
 the new run's checkpoint. The old run's tables wait in _runs/OLD, ready too: going back is setting
 RUN_ID back.
 
+Folders are named by ways through the start's `out`, so that one that was overtaken moves none.
+
 Buckets have no folders that could change places: there is no run beside another, and none is set
 aside.
 """
@@ -17,8 +19,9 @@ import time
 from pathlib import Path
 
 from imdb_streaming.config import Config
-from imdb_streaming.files import exchange, local, tables_locked, write_atomically
-from imdb_streaming.guards import StartRefusedError, places, read_run, tables
+from imdb_streaming.files import exchange, local, through, while_there, write_atomically
+from imdb_streaming.guards import StartRefusedError, out_of, places, read_run, tables
+from imdb_streaming.locks import tables_locked
 
 READY_FILE = "_ready.json"
 
@@ -40,7 +43,7 @@ def refuse_in_bucket(config: Config, command: str) -> None:
 def mark_ready(config: Config) -> None:
     """Say that the run beside the one in service has caught up."""
     content = json.dumps({"run_id": config.run_id}) + "\n"
-    write_atomically(config.tables_path / READY_FILE, content.encode())
+    write_atomically(config.tables_path / READY_FILE, content.encode(), config.out_folder)
 
 
 def run_in_service(config: Config) -> str | None:
@@ -61,7 +64,7 @@ def switch_if_ready(config: Config) -> None:
     if config.is_beside or not (aside / READY_FILE).exists():
         return
     old = None
-    with tables_locked(config.staging_folder):
+    with tables_locked(config):
         for table in map(local, tables(config)):
             beside = (aside_csv if table == config.genre_counts_csv_folder else aside) / table.name
             run, other = read_run(table), read_run(beside)
@@ -71,7 +74,9 @@ def switch_if_ready(config: Config) -> None:
                         f"{beside} is not a table of RUN_ID={config.run_id}: it cannot be put into "
                         f"service. Make it anew: imdb-streaming reprocess {config.run_id}"
                     )
-                exchange(table, beside)
+                out = out_of(config, table)
+                with while_there(out):
+                    exchange(through(out, table), through(out, beside))
                 old = run.run_id
                 log.info(
                     "%s is now of run %s; that of %s is in %s.", table, config.run_id, old, beside
@@ -80,15 +85,19 @@ def switch_if_ready(config: Config) -> None:
                 old = other.run_id
     if old is None:
         return
-    for folder in (aside_csv, aside):
+    for folder, out in ((aside_csv, config.out_folder_csv), (aside, config.out_folder)):
         kept = folder.with_name(old)
         if folder.exists() and folder != kept:
             if kept.exists():
-                kept.rename(kept.with_name(f"{old}.replaced-{time.time():.0f}"))
-            folder.rename(kept)
-    write_atomically(
-        aside.with_name(old) / READY_FILE, (json.dumps({"run_id": old}) + "\n").encode()
-    )
+                _rename(kept, kept.with_name(f"{old}.replaced-{time.time():.0f}"), out)
+            _rename(folder, kept, out)
+    content = json.dumps({"run_id": old}) + "\n"
+    write_atomically(aside.with_name(old) / READY_FILE, content.encode(), config.out_folder)
+
+
+def _rename(folder: Path, target: Path, out: Path | None) -> None:
+    with while_there(out):
+        through(out, folder).rename(target)
 
 
 def set_aside(config: Config) -> list[Path]:
@@ -103,9 +112,11 @@ def set_aside(config: Config) -> list[Path]:
         for place in map(local, places(config)):
             is_csv = place == config.genre_counts_csv_folder
             if place.exists() and (root == config.output_path_csv) == is_csv:
+                out = out_of(config, place)
                 target = folder / place.relative_to(root)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(place, target)
+                with while_there(out):
+                    shutil.move(through(out, place), target)
                 if folder not in kept:
                     kept.append(folder)
     return kept

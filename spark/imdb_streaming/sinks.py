@@ -2,7 +2,8 @@
 
 A plain reader of a table never meets half a file or a batch twice: Spark writes into
 OUTPUT_PATH/_staging, and a rename (in a bucket: an upload) puts one file in place under a name that
-follows from the batch, so that a batch which is run again after a crash replaces what it wrote.
+follows from the batch, so that a batch which is run again after a crash replaces what it wrote. The
+file goes there by way of `out` (terms.py), a folder that Spark never writes to.
 """
 
 import csv
@@ -19,7 +20,8 @@ from pyspark.sql import DataFrame, SparkSession
 from imdb_streaming import jvm
 from imdb_streaming.bucket import BucketPath, Place
 from imdb_streaming.config import Config
-from imdb_streaming.files import put_in_place, remove_tree, tables_locked, uri, write_atomically
+from imdb_streaming.files import put_in_place, remove_tree, uri, write_atomically
+from imdb_streaming.locks import tables_locked
 from imdb_streaming.schema import DEAD_LETTERS_SCHEMA, GENRE_COUNTS_SCHEMA, SILVER_SCHEMA
 from imdb_streaming.transformations import dead_letters, silver_movies
 
@@ -124,7 +126,9 @@ class MovieSink:
         self.steps += 1
         self.totals = self.totals.with_batch(batch_id, result)
         write_atomically(
-            _totals_file(self.config), (json.dumps(asdict(self.totals)) + "\n").encode()
+            _totals_file(self.config),
+            (json.dumps(asdict(self.totals)) + "\n").encode(),
+            self.config.out_folder,
         )
         self.state.save(batch_id)
         self.results[batch_id] = result
@@ -195,8 +199,8 @@ class MovieSink:
                     f"{folder} has {rows} rows, and {count} were due. Does another program write "
                     "there?"
                 )
-        with tables_locked(self.config.staging_folder):
-            put_in_place(whole, target)
+        with tables_locked(self.config):
+            put_in_place(whole, target, self.config.out_folder)
         remove_tree(folder)
         self.steps += 1
 
@@ -232,7 +236,7 @@ class GenreCounts:
         if self.parquet_file.exists() and self.parquet_file.read_bytes() == staged.read_bytes():
             staged.unlink()
         else:
-            put_in_place(staged, self.parquet_file)
+            put_in_place(staged, self.parquet_file, self.config.out_folder)
 
     def _upload_parquet(self, counts: Mapping[str, int], target: BucketPath) -> None:
         """Make the file here, and send it as one object."""
@@ -250,7 +254,7 @@ class GenreCounts:
         writer.writerows(counts.items())
         content = text.getvalue().encode()
         if not self.csv_file.exists() or self.csv_file.read_bytes() != content:
-            write_atomically(self.csv_file, content)
+            write_atomically(self.csv_file, content, self.config.out_folder_csv)
 
 
 def count_rows(spark: SparkSession, folder: Place) -> int:

@@ -32,8 +32,8 @@ def storage_settings(output_path: str) -> dict[str, str]:
         "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem"
     }
     if scheme_of(output_path) == "file":
-        # The default manager goes by another class of Hadoop's, which starts them too. Its rename
-        # is one rename(2) here, and there is one writer.
+        # The default manager goes by another class of Hadoop's, which starts them too. The renames
+        # of this one are two of rename(2) here (TermFileSystem.java), and there is one writer.
         return settings | {_CHECKPOINTS: _rename_based_manager()}
     cloud = "org.apache.spark.internal.io.cloud"
     return settings | {

@@ -190,12 +190,15 @@ def config(environ: dict[str, str]) -> "LocalConfig":
 
 @pytest.fixture
 def prepared(config: "LocalConfig") -> "LocalConfig":
-    """The configuration of a run whose folders are made and marked."""
+    """The configuration of a start whose folders are made and marked."""
     from imdb_streaming import guards
 
+    from .local import with_term
+
     guards.prepare_folders(config)
-    guards.check_belongs_together(config)
-    return config
+    held = with_term(config)
+    guards.check_belongs_together(held)
+    return held
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from imdb_streaming import terms
 from imdb_streaming.config import Config, load_config
 
 
@@ -25,6 +26,10 @@ class LocalConfig(Config):
         @property
         def genre_counts_csv_folder(self) -> Path: ...
         @property
+        def staging_root(self) -> Path: ...
+        @property
+        def staging_root_csv(self) -> Path: ...
+        @property
         def staging_folder(self) -> Path: ...
         @property
         def checkpoint_folder(self) -> Path: ...
@@ -37,3 +42,8 @@ def load_local_config(environ: Mapping[str, str]) -> LocalConfig:
     config = load_config(environ)
     assert not config.is_in_bucket
     return cast(LocalConfig, config)
+
+
+def with_term(config: LocalConfig) -> LocalConfig:
+    """The configuration of a new start, which overtakes those before."""
+    return cast(LocalConfig, terms.take(config))

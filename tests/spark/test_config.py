@@ -15,6 +15,7 @@ def test_defaults_are_the_documented_ones(config: Config) -> None:
     assert (config.run_id, config.trigger_interval_ms) == ("main", 20_000)
     assert (config.shuffle_partitions, config.max_offsets_per_trigger) == (4, 200_000)
     assert config.event_id_retention_days == 90
+    assert not config.take_over
     assert config.checkpoint_folder == config.output_path / "_chk" / "silver_movies_main"
     assert config.state_folder == config.output_path / "_chk" / "genre_counts_main"
 
@@ -53,6 +54,7 @@ def test_interval_has_a_unit(environ: dict[str, str], text: str, milliseconds: i
         ("SPARK_MASTER", ""),
         ("SPARK_DRIVER_MEMORY", "1 GB"),
         ("SPARK_UI_PORT", "0"),
+        ("TAKE_OVER", "true"),
     ],
 )
 def test_wrong_variable_is_named_with_its_value(

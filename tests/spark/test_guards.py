@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from imdb_streaming import cli, guards
+from imdb_streaming import cli, guards, terms
 from imdb_streaming.files import write_atomically
 from imdb_streaming.guards import BrokerUnreachableError, StartRefusedError
 
 from .local import LocalConfig as Config
 from .local import load_local_config as load_config
+from .local import with_term
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def begun(prepared: Config) -> Config:
 
 def start(config: Config) -> None:
     guards.prepare_folders(config)
-    guards.check_belongs_together(config)
+    guards.check_belongs_together(with_term(config))
 
 
 def refusal(config: Config) -> str:
@@ -61,12 +62,12 @@ def test_crash_while_marking_the_first_start_locks_nobody_out(
     guards.prepare_folders(config)
     left = written
 
-    def write_or_crash(path: Path, content: bytes) -> None:
+    def write_or_crash(path: Path, content: bytes, out: Path | None) -> None:
         nonlocal left
         if not left:
             raise KeyboardInterrupt
         left -= 1
-        write_atomically(path, content)
+        write_atomically(path, content, out)
 
     with monkeypatch.context() as patch:
         patch.setattr(guards, "write_atomically", write_or_crash)
@@ -176,7 +177,7 @@ def test_reset_without_a_yes_changes_nothing(
 def test_reset_beside_a_running_job_is_refused(
     begun: Config, environ: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with guards.exclusive(begun):
+    with terms.exclusive(begun):
         assert cli.main(["reset", "--yes"], environ) == cli.REFUSED
     assert "Another job is writing" in caplog.text
     start(begun)
@@ -214,31 +215,10 @@ def test_missing_folder_of_the_status_file_is_refused(
     assert "STATUS_FILE" in text
 
 
-def test_second_job_on_the_same_output_is_refused(prepared: Config) -> None:
-    with (
-        guards.exclusive(prepared),
-        pytest.raises(StartRefusedError, match="Another job is writing"),
-        guards.exclusive(prepared),
-    ):
-        pass
-    with guards.exclusive(prepared):
-        pass
-
-
 def test_missing_connector_is_refused(environ: dict[str, str], tmp_path: Path) -> None:
     config = load_config(environ | {"SPARK_CONNECTOR_PATH": str(tmp_path / "none" / "*")})
     with pytest.raises(StartRefusedError, match=r"No spark-sql-kafka-\*\.jar in .*/none\."):
         guards.check_connector(config)
-
-
-def test_stale_staging_is_removed_and_nothing_else(begun: Config) -> None:
-    stale = begun.staging_folder / "silver_movies-main-0000000001"
-    stale.mkdir()
-    (stale / "part-0.parquet").touch()
-    with guards.exclusive(begun):
-        guards.clean_staging(begun)
-    assert not stale.exists()
-    assert (begun.silver_folder / "main-0000000000.parquet").exists()
 
 
 def test_refused_start_exits_2(

@@ -14,11 +14,14 @@ from pyspark.sql import SparkSession
 
 from imdb_streaming import sinks
 from imdb_streaming.executors import ExecutorWatch
+from imdb_streaming.files import OvertakenError
 from imdb_streaming.job import Load, QueryDiedError
+from imdb_streaming.jvm import JobState
 from imdb_streaming.status import QueryStatus, lag_of
 
 from .batches import Send, run_to_end, sender
 from .local import LocalConfig as Config
+from .local import with_term
 
 pytestmark = pytest.mark.usefixtures("executors_without_python")
 
@@ -179,7 +182,7 @@ def test_death_of_a_query_names_it_and_the_cause(
     movie: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(source: Path, target: Path) -> None:
+    def fail(source: Path, target: Path, out: Path) -> None:
         if "silver" in str(target):
             raise OSError("No space left on device")
 
@@ -187,6 +190,68 @@ def test_death_of_a_query_names_it_and_the_cause(
     send(movie)
     with pytest.raises(Exception, match="No space left on device"):
         run_job()
+
+
+@pytest.mark.parametrize("is_saved", [False, True], ids=["before its state", "after it"])
+def test_batch_of_an_overtaken_job_is_not_committed(
+    spark: SparkSession,
+    prepared: Config,
+    topic: Path,
+    send: Send,
+    run_job: Callable[[], Load],
+    movie: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    is_saved: bool,
+) -> None:
+    save = JobState.save
+
+    def save_and_be_overtaken(state: JobState, batch_id: int) -> None:
+        if is_saved:
+            save(state, batch_id)
+        taken.append(with_term(prepared))
+        if not is_saved:
+            save(state, batch_id)
+
+    taken: list[Config] = []
+    send(movie, "malformed")
+    with monkeypatch.context() as patch:
+        patch.setattr(JobState, "save", save_and_be_overtaken)
+        with pytest.raises(Exception, match="Another start of the job has taken over"):
+            run_job()
+    assert (prepared.state_folder / "delta-0000000000").exists() == is_saved
+    assert not (prepared.checkpoint_folder / "commits" / "0").exists()
+
+    load = run_to_end(spark, taken[0], topic)
+    assert [row["tconst"] for row in silver(spark, prepared)] == [movie["tconst"]]
+    assert load.sink.totals.dead_letters == 1
+    assert (prepared.checkpoint_folder / "commits" / "0").exists()
+
+
+def test_batch_of_an_overtaken_job_is_not_planned(
+    spark: SparkSession,
+    prepared: Config,
+    topic: Path,
+    send: Send,
+    run_job: Callable[[], Load],
+    movie: dict[str, Any],
+) -> None:
+    send(movie)
+    new = with_term(prepared)
+    with pytest.raises(Exception, match="Another start of the job has taken over"):
+        run_job()
+    assert not list(prepared.checkpoint_folder.glob("offsets/[0-9]*"))
+    run_to_end(spark, new, topic)
+    assert len(silver(spark, prepared)) == 1
+
+
+def test_watch_notices_that_another_start_has_taken_over(
+    prepared: Config, run_job: Callable[[], Load], send: Send, movie: dict[str, Any]
+) -> None:
+    send(movie)
+    load = run_job()
+    with_term(prepared)
+    with pytest.raises(OvertakenError, match=f"has removed .*{prepared.term}"):
+        load.watch(threading.Event(), ExecutorWatch(lambda: 1, 60))
 
 
 def test_stop_ends_the_watch(

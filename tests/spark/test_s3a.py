@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyspark.sql import SparkSession
 
-from imdb_streaming import cli, guards, job, runs
+from imdb_streaming import cli, guards, job, runs, terms
 from imdb_streaming.bucket import BucketPath
 from imdb_streaming.config import Config, load_config
 from imdb_streaming.files import uri, write_atomically
@@ -229,6 +229,7 @@ def test_the_csv_alone_may_be_in_a_bucket(
 ) -> None:
     config = load_config(environ | {"OUTPUT_PATH_CSV": in_bucket["OUTPUT_PATH_CSV"]})
     guards.prepare_folders(config)
+    config = terms.take(config)
     config = open_places(config, spark)
     job.take_up(config)
     send(movie)
@@ -239,9 +240,9 @@ def test_the_csv_alone_may_be_in_a_bucket(
 
 def test_a_second_job_of_the_host_is_refused(remote: Config) -> None:
     with (
-        guards.exclusive(remote),
+        terms.exclusive(remote),
         pytest.raises(StartRefusedError, match=f"Another job is writing to {remote.output_path}"),
-        guards.exclusive(remote),
+        terms.exclusive(remote),
     ):
         pass
 
@@ -250,7 +251,7 @@ def test_jobs_with_other_prefixes_run_beside_each_other(
     remote: Config, in_bucket: dict[str, str]
 ) -> None:
     other = load_config(in_bucket | {"OUTPUT_PATH": f"{in_bucket['OUTPUT_PATH']}-2"})
-    with guards.exclusive(remote), guards.exclusive(other):
+    with terms.exclusive(remote), terms.exclusive(other):
         assert other.status_file == remote.status_file
 
 

@@ -52,13 +52,20 @@ def frame(spark: SparkSession, *rows: tuple[Any, ...]) -> DataFrame:
 
 def start(spark: SparkSession, config: Config, last_batch: int = -1, days: int = 90) -> MovieSink:
     """The sink of a job that is started after `last_batch`."""
-    state = JobState(spark, f"file://{config.state_folder}", last_batch, days)
+    state = JobState(spark, f"file://{config.state_folder}", last_batch, days, config.out_folder)
     return MovieSink(config, spark, state, count_rows(spark, config.silver_folder))
 
 
 def ids(spark: SparkSession, config: Config) -> list[str]:
     rows = spark.read.parquet(str(config.silver_folder)).orderBy("event_id").collect()
     return [row["event_id"] for row in rows]
+
+
+def staged(config: Config) -> list[str]:
+    """What is left in the start's folder, or on its way out of there."""
+    assert config.out_folder
+    paths = [*config.staging_folder.iterdir(), *config.out_folder.iterdir()]
+    return [path.name for path in paths if path.name[0] != "." and path != config.out_folder]
 
 
 def counts(config: Config) -> str:
@@ -81,7 +88,7 @@ def test_batch_becomes_one_file_that_all_may_read(spark: SparkSession, prepared:
     result = sink.results[7]
     assert (result.rows_written, result.dead_letters, result.where) == (3, 0, table)
     assert result.newest == pytest.approx(NOON.astimezone().timestamp(), abs=86400)
-    assert not [path for path in prepared.staging_folder.iterdir() if path.name[0] != "."]
+    assert staged(prepared) == []
 
 
 def test_large_batch_is_written_by_several_tasks_into_one_file(
@@ -108,7 +115,7 @@ def test_event_sent_again_is_kept_once(spark: SparkSession, prepared: Config) ->
     assert read_totals(prepared) == Totals(3, silver_rows=3, dead_letters=1, duplicates=4)
     assert len(list(prepared.silver_folder.glob("*.parquet"))) == 2
     # What was written on trial, and turned out to be known, is gone.
-    assert not [path for path in prepared.staging_folder.iterdir() if path.name[0] != "."]
+    assert staged(prepared) == []
 
 
 @pytest.mark.parametrize(("gap", "kept"), [(3, ["a"]), (4, ["a", "a"])])
@@ -125,7 +132,7 @@ def test_event_id_is_known_for_the_days_after_it_was_last_seen(
 def test_ids_that_are_known_no_more_take_no_memory(spark: SparkSession, prepared: Config) -> None:
     def read(last_batch: int) -> JobState:
         folder = f"file://{prepared.state_folder}"
-        return JobState(spark, folder, last_batch, retention_days=3, batches_a_snapshot=4)
+        return JobState(spark, folder, last_batch, 3, prepared.out_folder, batches_a_snapshot=4)
 
     state = read(-1)
     for batch_id, days in enumerate([0, 0, 30, 30]):
@@ -192,7 +199,7 @@ def test_state_is_read_from_a_snapshot_and_the_changes_behind_it(
 ) -> None:
     def read(last_batch: int) -> JobState:
         folder = f"file://{prepared.state_folder}"
-        return JobState(spark, folder, last_batch, 90, batches_a_snapshot=4)
+        return JobState(spark, folder, last_batch, 90, prepared.out_folder, batches_a_snapshot=4)
 
     state = read(-1)
     for batch_id in range(14):
@@ -354,5 +361,5 @@ def test_folders_change_places_at_one_instant(tmp_path: Path) -> None:
         (folder / "name").write_text(folder.name)
     files.exchange(one, other)
     assert ((one / "name").read_text(), (other / "name").read_text()) == ("other", "one")
-    with pytest.raises(OSError, match="cannot change places"):
+    with pytest.raises(FileNotFoundError, match="missing is not there"):
         files.exchange(one, tmp_path / "missing")

@@ -12,8 +12,8 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import TopicAlreadyExistsError
 from pyspark.sql import SparkSession
 
-from imdb_streaming import cli, contract, files, guards, jvm, runs
-from imdb_streaming.compact import compact
+from imdb_streaming import cli, contract, files, guards, jvm, locks, runs
+from imdb_streaming.compact import CompactionCutOffError, compact
 from imdb_streaming.guards import StartRefusedError
 from imdb_streaming.job import Load, read_messages
 from imdb_streaming.transformations import parse_events
@@ -22,6 +22,7 @@ from ..bench.brokers import Broker
 from ..waiting import wait_for
 from .local import LocalConfig as Config
 from .local import load_local_config as load_config
+from .local import with_term
 
 pytestmark = pytest.mark.usefixtures("executors_without_python")
 
@@ -53,6 +54,7 @@ def send(config: Config, *movies: dict[str, Any], partition: int = 0) -> None:
 def run(spark: SparkSession, config: Config) -> Load:
     """Start as the service does, read all there is, and end."""
     guards.prepare_folders(config)
+    config = with_term(config)
     runs.switch_if_ready(config)
     guards.check_belongs_together(config)
     topic = jvm.read_topic(spark, config.bootstrap_servers, config.topic)
@@ -248,6 +250,68 @@ def test_compaction_leaves_batches_alone_that_may_run_again(
     (begun.checkpoint_folder / "commits" / "1").unlink()
     compact(spark, begun)
     assert len(list(begun.silver_folder.glob("*.parquet"))) == 2
+
+
+@pytest.fixture
+def two_files(spark: SparkSession, begun: Config, movie: dict[str, Any]) -> list[str]:
+    """The names of the files of a run with two batches."""
+    send(begun, movie | {"tconst": "tt5"})
+    run(spark, begun)
+    return sorted(path.name for path in begun.silver_folder.glob("*.parquet"))
+
+
+def test_compaction_that_lost_its_lock_changes_nothing(
+    spark: SparkSession,
+    begun: Config,
+    two_files: list[str],
+    here: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taker = load_config(here | {"TAKE_OVER": "yes"})
+    exchange = files.exchange
+
+    def paused_in_the_lock(one: Path, other: Path) -> None:
+        with locks.tables_locked(taker):
+            (one / "main-0000000002.parquet").touch()
+        exchange(one, other)
+
+    monkeypatch.setattr(locks, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("imdb_streaming.compact.exchange", paused_in_the_lock)
+    with pytest.raises(CompactionCutOffError, match="Begin again: imdb-streaming compact"):
+        compact(spark, begun)
+    seen = sorted(path.name for path in begun.silver_folder.glob("*.parquet"))
+    assert seen == [*two_files, "main-0000000002.parquet"]
+
+
+def test_compaction_keeps_a_file_that_came_in_spite_of_the_lock(
+    spark: SparkSession, begun: Config, two_files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = files.exchange
+
+    def late(one: Path, other: Path) -> None:
+        (one / "main-0000000002.parquet").write_text("late")
+        exchange(one, other)
+
+    monkeypatch.setattr("imdb_streaming.compact.exchange", late)
+    compact(spark, begun)
+    assert (begun.silver_folder / "main-0000000002.parquet").read_text() == "late"
+    assert len(list(begun.silver_folder.glob("*.parquet"))) == 2
+
+
+def test_compaction_of_files_that_were_replaced_meanwhile_changes_nothing(
+    spark: SparkSession, begun: Config, two_files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replaced_meanwhile(source: Path, target: Path) -> None:
+        path = begun.silver_folder / two_files[0]
+        content = path.read_bytes()
+        path.unlink()
+        path.write_bytes(content)
+        files.put_in_place(source, target)
+
+    monkeypatch.setattr("imdb_streaming.compact.put_in_place", replaced_meanwhile)
+    with pytest.raises(CompactionCutOffError, match="is not the file any more that was read"):
+        compact(spark, begun)
+    assert sorted(path.name for path in begun.silver_folder.glob("*.parquet")) == two_files
 
 
 def test_reprocessed_run_takes_the_tables_place_and_gives_it_back(

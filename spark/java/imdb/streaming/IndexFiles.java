@@ -1,5 +1,9 @@
 package imdb.streaming;
 
+import static java.nio.file.StandardOpenOption.CREATE;
+import static java.nio.file.StandardOpenOption.TRUNCATE_EXISTING;
+import static java.nio.file.StandardOpenOption.WRITE;
+
 import java.io.BufferedInputStream;
 import java.io.BufferedOutputStream;
 import java.io.DataInputStream;
@@ -7,6 +11,10 @@ import java.io.DataOutputStream;
 import java.io.EOFException;
 import java.io.FileNotFoundException;
 import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.channels.Channels;
+import java.nio.channels.FileChannel;
+import java.nio.file.FileSystemException;
 import java.util.NavigableMap;
 import java.util.TreeMap;
 import java.util.regex.Matcher;
@@ -16,7 +24,6 @@ import java.util.zip.CheckedInputStream;
 import java.util.zip.CheckedOutputStream;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.ChecksumException;
-import org.apache.hadoop.fs.CommonPathCapabilities;
 import org.apache.hadoop.fs.FSDataOutputStream;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
@@ -26,8 +33,8 @@ import org.apache.hadoop.fs.Path;
  * The index on disk or in an object store: `delta-N` is what batch N changed, `snapshot-N` all there was
  * after it. The index after batch N is the latest snapshot up to N and the deltas behind it, up to N.
  *
- * <p>A file ends with the CRC-32 of what is before it. It appears whole: by a rename, in an object store when its upload
- * is completed.
+ * <p>A file ends with the CRC-32 of what is before it. It appears whole: by a rename from the {@link Outlet}, in an
+ * object store when its upload is completed.
  */
 final class IndexFiles {
     /** Changes with the format. */
@@ -37,9 +44,12 @@ final class IndexFiles {
 
     private final FileSystem files;
     private final Path folder;
+    private final Outlet outlet;
 
-    IndexFiles(String folder, Configuration configuration) throws IOException {
+    /** Files of a folder; `out` is the {@link Outlet}'s, null in an object store. */
+    IndexFiles(String folder, String out, Configuration configuration) throws IOException {
         this.folder = new Path(folder);
+        this.outlet = out == null ? null : new Outlet(out);
         this.files = this.folder.getFileSystem(configuration);
         files.mkdirs(this.folder);
     }
@@ -96,7 +106,12 @@ final class IndexFiles {
         write("delta", batch, writer);
     }
 
-    /** Write a snapshot, and remove what neither it nor the one before it needs. */
+    /**
+     * Write a snapshot, and remove what neither it nor the one before it needs.
+     *
+     * <p>A job that is overtaken after the snapshot is in place may still remove, whenever it goes on. What
+     * it removes is before a snapshot that its successor has found, which needs none of it either.
+     */
     void writeSnapshot(long batch, Writer writer) throws IOException {
         Long previous = list("snapshot").lowerKey(batch);
         write("snapshot", batch, writer);
@@ -112,20 +127,19 @@ final class IndexFiles {
 
     private void write(String kind, long batch, Writer writer) throws IOException {
         Path target = path(kind, batch);
-        if (files.hasPathCapability(target, CommonPathCapabilities.ABORTABLE_STREAM)) {
+        if (outlet == null) {
             upload(target, batch, writer);
             return;
         }
-        // Hidden from list(), and written over by the next attempt.
-        Path partial = new Path(folder, "." + target.getName() + ".partial");
-        try (FSDataOutputStream raw = files.create(partial, true)) {
-            write(raw, batch, writer);
-            raw.hsync();
+        java.nio.file.Path file = java.nio.file.Path.of(target.toUri().getPath());
+        // Not by Hadoop, which would make the folder anew that another start has removed.
+        try (FileChannel channel = FileChannel.open(outlet.step(file), CREATE, WRITE, TRUNCATE_EXISTING)) {
+            write(Channels.newOutputStream(channel), batch, writer);
+            channel.force(true);
+        } catch (FileSystemException error) {
+            throw outlet.explained(error);
         }
-        files.delete(target, false);
-        if (!files.rename(partial, target)) {
-            throw new IOException("Could not rename " + partial + " to " + target + ".");
-        }
+        outlet.put(outlet.step(file), file);
     }
 
     /** Write the target itself: it appears, or replaces the one of before, when the stream is closed. */
@@ -140,7 +154,7 @@ final class IndexFiles {
         raw.close();
     }
 
-    private static void write(FSDataOutputStream raw, long batch, Writer writer) throws IOException {
+    private static void write(OutputStream raw, long batch, Writer writer) throws IOException {
         CRC32 sum = new CRC32();
         BufferedOutputStream buffered = new BufferedOutputStream(raw, 1 << 20);
         DataOutputStream out = new DataOutputStream(new CheckedOutputStream(buffered, sum));

@@ -35,6 +35,7 @@ public final class JobState {
      * Read the state as it was after a batch.
      *
      * @param folder where its files lie, as a URI
+     * @param out the folder by way of which they get there ({@link Outlet}); null in an object store
      * @param lastBatch the last batch that Spark's checkpoint says is done; -1 for none
      * @param retentionDays how long an event id is known after it was last seen
      * @param batchesASnapshot a snapshot is written after so many batches at the latest: what a start
@@ -42,11 +43,16 @@ public final class JobState {
      * @throws IndexDamagedException a file is missing or damaged; the text names it
      */
     public static JobState open(
-            String folder, Configuration configuration, long lastBatch, int retentionDays, int batchesASnapshot)
+            String folder,
+            String out,
+            Configuration configuration,
+            long lastBatch,
+            int retentionDays,
+            int batchesASnapshot)
             throws IOException {
         JobState state =
                 new JobState(
-                        new MovieIndex(retentionDays), new IndexFiles(folder, configuration), batchesASnapshot);
+                        new MovieIndex(retentionDays), new IndexFiles(folder, out, configuration), batchesASnapshot);
         state.snapshotBatch = state.files.load(lastBatch, state.index::readFrom);
         return state;
     }

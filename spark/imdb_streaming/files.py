@@ -104,10 +104,21 @@ def while_there(out: Path | None) -> Iterator[None]:
     except OSError as error:
         if out is None or out.is_dir() or error.errno not in {errno.ENOENT, errno.ESTALE}:
             raise
-        raise OvertakenError(
-            f"Another start of the job has taken over, and has removed {out.parent}: this one has "
-            "published nothing since, and ends."
-        ) from error
+        raise overtaken(out) from error
+
+
+def overtaken(out: Path) -> OvertakenError:
+    """What to say when `out` is gone."""
+    term, root = out.parent, out.parent.parent
+    if not root.is_dir():
+        return OvertakenError(
+            f"{root} is gone: was it moved, or its file system unmounted? The job can publish "
+            "nothing, and ends."
+        )
+    return OvertakenError(
+        f"Another start of the job has taken over, and has removed {term}: this one has published "
+        "nothing since, and ends."
+    )
 
 
 def _sync(path: Path) -> None:

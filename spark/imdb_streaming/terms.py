@@ -25,7 +25,7 @@ from pathlib import Path
 
 from imdb_streaming.bucket import BucketPath
 from imdb_streaming.config import Config
-from imdb_streaming.files import OvertakenError
+from imdb_streaming.files import OvertakenError, overtaken
 from imdb_streaming.guards import StartRefusedError, lock_file
 
 _TERM = re.compile(r"term-([0-9]{10})-[0-9a-f]{8}")
@@ -133,10 +133,7 @@ def check(config: Config) -> None:
     """Raise OvertakenError if another start has taken over."""
     for out in _outs(config):
         if not out.is_dir():
-            raise OvertakenError(
-                f"Another start of the job has taken over, and has removed {out.parent}: this one "
-                "has published nothing since, and ends."
-            )
+            raise overtaken(out)
 
 
 def _roots(config: Config) -> list[Path]:

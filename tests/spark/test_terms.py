@@ -210,6 +210,13 @@ def test_folders_that_a_writer_makes_anew_are_no_way_back(ready: Config) -> None
     assert number(third) == number(new) + 1
 
 
+def test_folder_that_is_gone_as_a_whole_is_told(ready: Config) -> None:
+    held = with_term(ready)
+    ready.output_path.rename(ready.output_path.with_name("moved"))
+    with pytest.raises(OvertakenError, match="was it moved, or its file system unmounted"):
+        terms.check(held)
+
+
 def test_error_that_has_another_cause_stays_what_it_is(ready: Config) -> None:
     held = with_term(ready)
     with pytest.raises(FileNotFoundError):

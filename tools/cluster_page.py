@@ -12,12 +12,10 @@ def unit_text(unit: str, it: dict[str, str], found: dict[str, Any]) -> str:
     again = f", restarted {restarts}x" if restarts else ""
     if it["LoadState"] != "loaded":
         return f"{unit} {it['LoadState'].upper()}"
-    if it["ActiveState"] == "inactive" and it.get("UnitFileState") == "disabled":
-        return f"{unit} standby"
     if it["ActiveState"] != "active":
         return f"{unit} {it['ActiveState'].upper()} ({it['SubState']}){again}"
     part = {"zookeeper": found.get("ensemble"), "spark-master": found.get("master")}.get(unit)
-    role = (part or {}).get("role") or (part or {}).get("error") or "up"
+    role = (part or {}).get("role") or (part or {}).get("error") or found["roles"].get(unit) or "up"
     return f"{unit} {role}{again}"
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,11 @@ UNIT_GROUPS = {
     "imdb-streaming": "streaming",
     "imdb-producer": "producer",
 }
+
+# Of these one host of the group runs the unit's program, and the others stand by.
+STANDING_BY = ("imdb-streaming", "imdb-producer")
+# A host that leads says so every few seconds.
+ROLE_SECONDS = 30
 
 # Web UIs: group and port.
 UIS = {
@@ -112,6 +119,29 @@ def run(target: Target, host: str, *command: str, stdin: str = "", timeout: floa
     if done.returncode != 0:
         raise HostsError(f"{host}: {done.stderr.strip() or f'exit code {done.returncode}'}")
     return done.stdout
+
+
+def host_running(target: Target, unit: str) -> str:
+    """Return the host that runs a unit: of several that stand by for each other, the one that leads.
+
+    Where none leads, the first.
+
+    Raises:
+        HostsError: The unit is not one of ours, or no host has it.
+    """
+    first = target.host_of(unit)
+    hosts = target.groups[UNIT_GROUPS[unit]]
+    if unit not in STANDING_BY or len(hosts) == 1:
+        return first
+    for host in hosts:
+        try:
+            role = json.loads(run(target, host, "cat", f"/run/{unit}/standby.json"))
+        except (HostsError, ValueError):  # it is down, or has never stood by
+            continue
+        age = datetime.now(UTC) - datetime.fromisoformat(role["updated_at"])
+        if role["role"] == "leads" and age.total_seconds() < ROLE_SECONDS:
+            return host
+    return first
 
 
 def attend(command: list[str]) -> int:

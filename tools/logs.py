@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from hosts import HostsError, attend, load
+from hosts import HostsError, attend, host_running, load
 
 
 def main() -> int:
@@ -16,11 +16,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("unit")
     parser.add_argument("--target", default="local", help="folder of inventories/ (default: local)")
-    parser.add_argument("--host", help="default: the first that runs the unit")
+    parser.add_argument("--host", help="default: the one that runs the unit")
     arguments = parser.parse_args()
     try:
         target = load(arguments.target)
-        host = arguments.host or target.host_of(arguments.unit)
+        host = arguments.host or host_running(target, arguments.unit)
     except HostsError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

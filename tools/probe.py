@@ -46,6 +46,14 @@ def status(unit: str) -> dict[str, Any] | None:
     return None
 
 
+def role(unit: str) -> str:
+    """Return whether this host leads or stands by for a program of ours; empty if it has no peers."""
+    with contextlib.suppress(FileNotFoundError):
+        said = json.loads(Path(f"/run/{unit}/standby.json").read_text("utf-8"))
+        return str(said["role"])
+    return ""
+
+
 def ensemble() -> dict[str, Any]:
     """Return the part of this ZooKeeper server in its ensemble, or why it is not known."""
     try:
@@ -148,7 +156,7 @@ def genres(settings: dict[str, str]) -> list[dict[str, str]]:
 def main() -> None:
     """Print the state of the units that the arguments name."""
     names = sys.argv[1:]
-    found: dict[str, Any] = {"units": units(names)}
+    found: dict[str, Any] = {"units": units(names), "roles": {name: role(name) for name in names}}
     if "zookeeper" in names:
         found["ensemble"] = ensemble()
     if "spark-master" in names:

@@ -50,6 +50,7 @@ def collect(target: Target) -> dict[str, Any]:
                 "units": answer.get("units", {}),
                 "ensemble": answer.get("ensemble"),
                 "master": answer.get("master"),
+                "roles": answer.get("roles", {}),
             }
             for host, answer in answers.items()
         },
@@ -60,7 +61,10 @@ def collect(target: Target) -> dict[str, Any]:
         },
     }
     for part in ("brokers", "topic", "producer", "streaming", "genres", "tables"):
-        state[part] = next((a[part] for a in answers.values() if a.get(part)), None)
+        said = [answer for answer in answers.values() if answer.get(part)]
+        # Of hosts that stand by for each other the one that leads.
+        leads = [it for it in said if it["roles"].get(f"imdb-{part}") == "leads"]
+        state[part] = next((it[part] for it in [*leads, *said]), None)
     return state
 
 

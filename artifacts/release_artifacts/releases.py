@@ -242,6 +242,11 @@ RELEASES: dict[str, Release] = {
         SparkRelease(),
         MavenRelease("spark-s3"),
         OwnRelease(
+            "imdb-standby",
+            REPOSITORY / "standby/imdb_standby",
+            REPOSITORY / "artifacts/imdb-standby.txt",
+        ),
+        OwnRelease(
             "imdb-producer",
             REPOSITORY / "producer/imdb_producer",
             REPOSITORY / "artifacts/imdb-producer.txt",
@@ -257,7 +262,7 @@ RELEASES: dict[str, Release] = {
 }
 
 #: Fetched only where asked for by name; locked with the others.
-OPTIONAL = frozenset({"imdb-producer-fast", "spark-s3"})
+OPTIONAL = frozenset({"imdb-producer-fast", "imdb-standby", "spark-s3"})
 
 # Where the version of each stands: the role, and the variable of it.
 _VERSIONS = {
@@ -265,6 +270,7 @@ _VERSIONS = {
     "kafka": ("kafka", "kafka_version"),
     "spark": ("spark", "spark_version"),
     "spark-s3": ("spark", "spark_version"),
+    "imdb-standby": ("standby", "standby_version"),
     "imdb-producer": ("producer", "producer_version"),
     "imdb-producer-fast": ("producer", "producer_fast_version"),
     "imdb-streaming": ("streaming", "streaming_version"),

@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ from imdb_producer.client import make_client
 from imdb_producer.config import Config
 from imdb_producer.errors import ProducerError, SourceError
 from imdb_producer.http import Trouble, ask
-from imdb_producer.progress import ProgressFile
+from imdb_producer.progress import open_store
 from imdb_producer.redact import redacted
 from imdb_producer.sources import check_start, local_source
 from imdb_producer.topic import wait_for_topic
@@ -92,7 +93,9 @@ def _folder(folder: Path) -> str:
 
 
 def _progress(config: Config) -> str:
-    last = ProgressFile(config.cache_dir / "state" / config.topic / "progress.json").load()
+    folder = config.cache_dir / "state" / config.topic
+    with closing(open_store(folder, config.progress_servers, config.topic)) as store:
+        last = store.load()
     if last is None:
         return "nothing was sent yet"
     return f"{last.position:,} of {last.total:,} records of data set {last.data_set[:12]} are sent"

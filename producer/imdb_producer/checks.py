@@ -36,6 +36,11 @@ def addresses(name: str, value: str) -> tuple[str, ...]:
     return addresses
 
 
+def servers(name: str, value: str) -> str:
+    """Read servers of ZooKeeper, host:port[,host:port...], or none."""
+    return ",".join(addresses(name, value)) if value else ""
+
+
 def topic(name: str, value: str) -> str:
     """Read the name of a topic."""
     if not _TOPIC.fullmatch(value) or value in {".", ".."}:

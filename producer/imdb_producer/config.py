@@ -24,7 +24,8 @@ class Config:
     `allow_cached` lets a copy of an earlier download do where the network fails;
     `resend` is empty or a request to send everything once more, met once for each text;
     `status_file` and `metrics_file` of None mean that no such file is written;
-    `metrics_port` of 0 means that none is opened.
+    `metrics_port` of 0 means that none is opened;
+    `progress_servers` are of ZooKeeper, empty where progress is a file of this host.
     """
 
     bootstrap_servers: tuple[str, ...]
@@ -43,6 +44,7 @@ class Config:
     metrics_port: int = 0
     metrics_address: str = ""
     metrics_file: Path | None = None
+    progress_servers: str = ""
 
     @classmethod
     def from_environment(
@@ -93,4 +95,5 @@ class Config:
             metrics_port=checks.integer(*read("METRICS_PORT", "0"), minimum=0, maximum=65535),
             metrics_address=read("METRICS_ADDRESS", "127.0.0.1")[1],
             metrics_file=path("METRICS_FILE"),
+            progress_servers=checks.servers(*read("PROGRESS_SERVERS")),
         )

@@ -35,6 +35,14 @@ class StateError(ProducerError):
     exit_code = 2
 
 
+class StoreError(ProducerError):
+    """How far sending has come cannot be kept or read now, as ZooKeeper does not answer."""
+
+
+class OvertakenError(ProducerError):
+    """A producer on another host has taken over."""
+
+
 class BusyError(ProducerError):
     """Another producer is at work in the same folder."""
 

@@ -69,6 +69,14 @@ OPTIONS = (
         "folder of downloads and progress (/var/lib/imdb-producer)",
     ),
     Option(
+        "PROGRESS_SERVERS",
+        "--progress-servers",
+        "HOST:PORT[,...]",
+        "servers of ZooKeeper that keep the progress, for producers of several hosts of which one "
+        "sends at a time; empty is a file in CACHE_DIR",
+        _SENDING,
+    ),
+    Option(
         "ALLOW_CACHED",
         "--allow-cached",
         "yes|no",

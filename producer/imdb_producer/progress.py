@@ -1,7 +1,6 @@
 """How far sending has come, kept from one run to the next.
 
-Whoever keeps it elsewhere (for a standby producer on another host, say, in ZooKeeper or in a
-compacted topic) writes another `ProgressStore`; nothing but this module knows of a file.
+In a file of this host, or for a producer that has standbys in ZooKeeper (`shared_progress`).
 """
 
 from __future__ import annotations
@@ -13,6 +12,9 @@ from typing import Protocol
 
 from imdb_producer.errors import StateError
 from imdb_producer.files import replacing
+
+#: Where in ZooKeeper progress is, by topic.
+SHARED_ROOT = "/imdb-pipeline/imdb-producer-progress"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,12 @@ class ProgressStore(Protocol):
         """Keep it: when this returns, it outlives the process and the host.
 
         Raises:
-            StateError: it cannot be kept.
+            StateError, StoreError: it cannot be kept.
+            OvertakenError: a producer on another host has kept something since.
         """
+
+    def close(self) -> None:
+        """Give up what is open."""
 
 
 class ProgressFile:
@@ -65,23 +71,12 @@ class ProgressFile:
     def load(self) -> Progress | None:
         """See `ProgressStore.load`."""
         try:
-            content = json.loads(self._path.read_bytes())
+            content = self._path.read_bytes()
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
-            raise self._unreadable(str(error)) from error
-        expected = {field.name: str(field.type) for field in fields(Progress)}
-        found = (
-            {name: type(value).__name__ for name, value in content.items()}
-            if isinstance(content, dict)
-            else {}
-        )
-        if found != expected:
-            raise self._unreadable("not the fields of a progress file")
-        progress = Progress(**content)
-        if not 0 <= progress.position <= progress.total:
-            raise self._unreadable(f"position {progress.position} of {progress.total}")
-        return progress
+        except OSError as error:
+            raise _unreadable(str(self._path), str(error), "Make it readable") from error
+        return parse_progress(content, str(self._path), "Restore it, or remove it")
 
     def save(self, progress: Progress) -> None:
         """See `ProgressStore.save`."""
@@ -94,8 +89,50 @@ class ProgressFile:
                 "run would not know how far it came. Make room, and see that it is writable."
             ) from error
 
-    def _unreadable(self, reason: str) -> StateError:
-        return StateError(
-            f"{self._path} cannot be read: {reason}. Restore it, or remove it: then the next run "
-            "sends every record again, under the same event ids."
-        )
+    def close(self) -> None:
+        """See `ProgressStore.close`."""
+
+
+def open_store(folder: Path, servers: str, topic: str) -> ProgressStore:
+    """Give where the progress of a topic is kept: in ZooKeeper if there are servers.
+
+    Raises:
+        StoreError: no server answers.
+    """
+    store = ProgressFile(folder / "progress.json")
+    if not servers:
+        return store
+    from imdb_producer.shared_progress import SharedProgress
+
+    return SharedProgress(servers, f"{SHARED_ROOT}/{topic}", store)
+
+
+def parse_progress(content: bytes, place: str, advice: str) -> Progress:
+    """Read what was kept as JSON.
+
+    Raises:
+        StateError: it is not the JSON of a Progress; names the place and gives the advice.
+    """
+    try:
+        found = json.loads(content)
+    except ValueError as error:
+        raise _unreadable(place, str(error), advice) from error
+    expected = {field.name: str(field.type) for field in fields(Progress)}
+    types = (
+        {name: type(value).__name__ for name, value in found.items()}
+        if isinstance(found, dict)
+        else {}
+    )
+    if types != expected:
+        raise _unreadable(place, "not the fields of a progress file", advice)
+    progress = Progress(**found)
+    if not 0 <= progress.position <= progress.total:
+        raise _unreadable(place, f"position {progress.position} of {progress.total}", advice)
+    return progress
+
+
+def _unreadable(place: str, reason: str, advice: str) -> StateError:
+    return StateError(
+        f"{place} cannot be read: {reason}. {advice}: then the next run sends every record again, "
+        "under the same event ids."
+    )

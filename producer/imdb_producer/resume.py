@@ -81,12 +81,11 @@ class Resumption:
         """Keep that the first `position` messages are acknowledged.
 
         Raises:
-            StateError: it cannot be kept.
+            StateError, StoreError, OvertakenError: it cannot be kept.
         """
         assert self._progress is not None, "begin() comes first"
-        if position != self._progress.position:
-            self._progress = replace(self._progress, position=position)
-            self._store.save(self._progress)
+        self._progress = replace(self._progress, position=position)
+        self._store.save(self._progress)
 
     def finish(self) -> None:
         """Note all that was delivered of a finished data set, and give back the disk."""
@@ -94,8 +93,9 @@ class Resumption:
         self._absorb(self._progress)
 
     def close(self) -> None:
-        """Close the files."""
+        """Close what is open."""
         self._delivered.close()
+        self._store.close()
 
     def _start(self, progress: Progress, outbox: Outbox) -> Progress:
         progress = replace(progress, total=outbox.total)

@@ -27,6 +27,9 @@ _TICK = 0.5
 #: Seconds between two looks at what is acknowledged, and after which it is kept at the latest.
 _LOOK_SECONDS = 0.1
 _KEEP_SECONDS = 1.0
+#: After a pause of so many seconds another producer may have taken over: it is asked for before
+#: anything more is sent.
+_PAUSE_SECONDS = 5.0
 #: Unthrottled, so many records are sent between two looks at the clock.
 _LOOK_RECORDS = 64
 
@@ -64,7 +67,8 @@ class Sender:
             stop: says when to stop.
             report: takes how far it is, often; must be cheap.
             keep: takes the number of messages that are acknowledged, counted from the first of all
-                without a gap; when it returns, a crash does not undo it.
+                without a gap; when it returns, a crash does not undo it. It fails if another
+                producer has taken over.
             total: messages in all.
             position: so many were acknowledged before; they do not come.
         """
@@ -142,8 +146,10 @@ class Sender:
 
     def _look(self) -> None:
         """See what is acknowledged; keep and report it when it is time to."""
-        self._looked_at = time.monotonic()
+        before, self._looked_at = self._looked_at, time.monotonic()
         self._acknowledged = self._client.acknowledged()
+        if before and self._looked_at - before > _PAUSE_SECONDS:
+            self._keep(self._position + self._acknowledged)
         if self._looked_at - self._kept_at >= _KEEP_SECONDS:
             self._keep_position()
         self._log_progress()

@@ -18,7 +18,7 @@ from imdb_producer.metrics import Metrics
 from imdb_producer.notify import Systemd
 from imdb_producer.outbox import Outbox
 from imdb_producer.pacing import Pacer
-from imdb_producer.progress import Progress
+from imdb_producer.progress import Progress, open_store
 from imdb_producer.records import Message
 from imdb_producer.redact import redacted
 from imdb_producer.resume import Resumption
@@ -88,7 +88,7 @@ def _run(config: Config, stop: Stop, reporter: Reporter, systemd: Systemd) -> No
         systemd.ready()
         data_set = fetch_data_set(config, reporter.activity)
         reporter.status.data_modified = data_set.modified
-        resumption = Resumption(config.cache_dir / "state" / config.topic)
+        resumption = open_resumption(config)
     with closing(resumption):
         with stop.interruptible():
             outbox, progress = _begin(config, data_set, topic, resumption, reporter)
@@ -111,6 +111,17 @@ def ready_topic(config: Config) -> Topic:
     topic = wait_for_topic(config.bootstrap_servers, config.topic)
     log.info("Topic %s is ready with partitions: %s", config.topic, list(topic.partitions))
     return topic
+
+
+def open_resumption(config: Config) -> Resumption:
+    """Open what is kept of earlier runs.
+
+    Raises:
+        StateError: it cannot be read or written.
+        StoreError: ZooKeeper, which keeps a part of it, does not answer.
+    """
+    folder = config.cache_dir / "state" / config.topic
+    return Resumption(folder, open_store(folder, config.progress_servers, config.topic))
 
 
 def connect(config: Config) -> Client:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from hosts import HostsError, Target, load, run
+from hosts import HostsError, Target, host_running, load, run
 
 from ..variables import HostVariables, Variables
 from ..waiting import wait_for
@@ -81,7 +81,7 @@ def expected(
 ) -> Expected:
     """What the tables must hold, computed from the very files that the producer reads."""
     folder = tmp_path_factory.mktemp("dumps")
-    host = target.host_of("imdb-producer")
+    host = host_running(target, "imdb-producer")
     settings = run(target, host, "sudo", "cat", "/etc/imdb-producer/producer.env")
     paths = {}
     for name, download in (("BASICS_URL", "title.basics"), ("RATINGS_URL", "title.ratings")):
@@ -166,7 +166,7 @@ def said_by_units(target: Target) -> list[tuple[str, str]]:
         for unit, state in unit_states(target).items():
             journal = run(
                 target,
-                target.host_of(unit),
+                host_running(target, unit),
                 *("sudo", "journalctl", "--no-pager", f"--lines={JOURNAL_LINES}", f"--unit={unit}"),
             )
             sections.append((f"{unit}: {state.active} ({state.sub})", journal))

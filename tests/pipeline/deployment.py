@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts import ROOT, HostsError, Target, run
+from hosts import ROOT, HostsError, Target, host_running, run
 
 from ..variables import deploy_arguments
 from ..waiting import wait_for
@@ -183,7 +183,7 @@ class Unit:
 def unit_state(target: Target, unit: str) -> Unit:
     """Return a unit's state."""
     names = "ActiveState,SubState,MainPID,InvocationID,ActiveEnterTimestamp"
-    text = run(target, target.host_of(unit), "systemctl", "show", f"--property={names}", unit)
+    text = run(target, host_running(target, unit), "systemctl", "show", f"--property={names}", unit)
     values = dict(line.split("=", 1) for line in text.splitlines() if line)
     return Unit(
         active=values["ActiveState"],
@@ -210,14 +210,14 @@ UNITS = ["zookeeper", "kafka", "spark-master", "spark-worker", "imdb-streaming",
 
 def status_of(target: Target, unit: str) -> dict[str, Any]:
     """Return what one of our two programs says of itself, in its status file."""
-    text = run(target, target.host_of(unit), "cat", f"/run/{unit}/status.json")
+    text = run(target, host_running(target, unit), "cat", f"/run/{unit}/status.json")
     status: dict[str, Any] = json.loads(text)
     return status
 
 
 def as_root(target: Target, unit: str, *command: str, seconds: float = 60) -> str:
     """Run a command as root on a unit's host and return what it printed."""
-    return run(target, target.host_of(unit), "sudo", *command, timeout=seconds)
+    return run(target, host_running(target, unit), "sudo", *command, timeout=seconds)
 
 
 def comes_back(target: Target, unit: str, before: Unit, seconds: float) -> Unit:

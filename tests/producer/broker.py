@@ -79,6 +79,7 @@ class Broker:
         self._zookeeper_port, self._port = free_port(), free_port()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.address = f"127.0.0.1:{self._port}"
+        self.zookeeper_address = f"127.0.0.1:{self._zookeeper_port}"
         (folder / "zoo.cfg").write_text(
             f"dataDir={folder}/zookeeper\nclientPort={self._zookeeper_port}\n"
             "clientPortAddress=127.0.0.1\nadmin.enableServer=false\ntickTime=2000\n"
@@ -93,14 +94,18 @@ class Broker:
 
     def start(self) -> None:
         """Start what does not run, and wait until it answers."""
+        self.start_zookeeper()
+        self._start("kafka", "kafka.Kafka", "server.properties", self._port)
+        wait_until("the broker answers", self._answers)
+
+    def start_zookeeper(self) -> None:
+        """Start ZooKeeper alone, if it does not run."""
         self._start(
             "zookeeper",
             "org.apache.zookeeper.server.quorum.QuorumPeerMain",
             "zoo.cfg",
             self._zookeeper_port,
         )
-        self._start("kafka", "kafka.Kafka", "server.properties", self._port)
-        wait_until("the broker answers", self._answers)
 
     def _start(self, release: str, program: str, configuration: str, port: int) -> None:
         if release in self._processes:
@@ -143,6 +148,10 @@ class Broker:
     def stop_kafka(self, number: signal.Signals = signal.SIGKILL) -> None:
         """End the broker; ZooKeeper stays."""
         self._stop("kafka", number)
+
+    def stop_zookeeper(self) -> None:
+        """End ZooKeeper."""
+        self._stop("zookeeper", signal.SIGKILL)
 
     def _stop(self, release: str, number: signal.Signals) -> None:
         process = self._processes.pop(release)

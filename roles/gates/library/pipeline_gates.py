@@ -93,6 +93,10 @@ master:
   description: Host of the Spark master that leads; empty if unknown.
   type: str
   returned: always
+job:
+  description: Host of the job, if it says anything of itself; else empty.
+  type: str
+  returned: always
 lag:
   description: Messages that the job lags behind; -1 if unknown.
   type: int
@@ -109,7 +113,13 @@ class Look:
 
     def __init__(self) -> None:
         self.problems: list[dict[str, str]] = []
-        self.found: dict[str, Any] = {"leader": "", "controller": "", "master": "", "lag": -1}
+        self.found: dict[str, Any] = {
+            "leader": "",
+            "controller": "",
+            "master": "",
+            "job": "",
+            "lag": -1,
+        }
 
     def wrong(self, host: str, unit: str, text: str) -> None:
         self.problems.append({"host": host, "unit": unit, "text": text})
@@ -240,6 +250,7 @@ def look_at_job(look: Look, host: str, path: str, silence: int, lag_limit: int) 
         look.wrong(host, "imdb-streaming", f"the job on {host} says nothing of itself: {error!r}")
         return
     look.found["lag"] = int(query["lag"])
+    look.found["job"] = host
     if age > silence:
         look.wrong(host, "imdb-streaming", f"the job on {host} has said nothing for {age:.0f} s")
     elif look.found["lag"] > 0 and query["at"] and seconds_since(query["at"]) > silence:

@@ -1,0 +1,146 @@
+"""Progress in ZooKeeper: for producers of several hosts, of which one sends at a time.
+
+The one that takes over goes on where the other was. Each write says which write it follows, so that
+a producer that was paused meanwhile, and does not know it, cannot set the progress back: its next
+write is refused, and it ends.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import (
+    BadVersionError,
+    ConnectionLoss,
+    KazooException,
+    NodeExistsError,
+    NoNodeError,
+    OperationTimeoutError,
+)
+from kazoo.handlers.threading import KazooTimeoutError
+
+from imdb_producer.errors import OvertakenError, StoreError
+from imdb_producer.progress import Progress, ProgressStore, parse_progress
+
+log = logging.getLogger(__name__)
+
+#: Seconds that ZooKeeper may take to answer, attempts with it. Nothing is sent meanwhile.
+_PATIENCE = 60.0
+#: Seconds between two attempts.
+_PAUSE = 0.2
+
+
+class SharedProgress:
+    """Progress in a node of ZooKeeper."""
+
+    def __init__(self, servers: str, path: str, before: ProgressStore) -> None:
+        """Connect.
+
+        Args:
+            servers: host:port[,host:port...].
+            path: the node; those above it are made.
+            before: where this host kept it before; taken over once, if the node is not there.
+
+        Raises:
+            StoreError: no server answers.
+        """
+        self._servers = servers
+        self._path = path
+        self._before = before
+        self._version = -1
+        logger = logging.getLogger("imdb_producer.kazoo")
+        logger.setLevel(logging.ERROR)
+        self._client = KazooClient(
+            servers,
+            timeout=10.0,
+            connection_retry={"max_tries": -1, "max_delay": 2.0},
+            logger=logger,
+        )
+        try:
+            self._client.start(_PATIENCE)
+        except KazooTimeoutError as error:
+            self.close()
+            raise self._unreachable("no answer") from error
+
+    def load(self) -> Progress | None:
+        """See `ProgressStore.load`."""
+        try:
+            content, stat = self._ask(self._client.get_async)
+        except NoNodeError:
+            progress = self._before.load()
+            if progress is not None:
+                log.info("Taking over the progress that this host has kept alone")
+                self.save(progress)
+            return progress
+        self._version = stat.version
+        return parse_progress(
+            content,
+            f"{self._path} of ZooKeeper at {self._servers}",
+            "Restore it, or delete it (zkCli.sh)",
+        )
+
+    def save(self, progress: Progress) -> None:
+        """See `ProgressStore.save`.
+
+        Raises:
+            OvertakenError: another producer has written since.
+            StoreError: ZooKeeper does not answer.
+        """
+        content = json.dumps(asdict(progress)).encode()
+        try:
+            if self._version < 0:
+                self._ask(self._client.create_async, content, makepath=True)
+                self._version = 0
+            else:
+                self._version = self._ask(self._client.set_async, content, self._version).version
+        except (BadVersionError, NodeExistsError, NoNodeError) as error:
+            self._accept_own(content, error)
+
+    def close(self) -> None:
+        """End the session."""
+        with suppress(KazooException, KazooTimeoutError):
+            self._client.stop()
+            self._client.close()
+
+    def _accept_own(self, content: bytes, error: Exception) -> None:
+        """A write whose answer was lost is found there when it is tried again."""
+        try:
+            found, stat = self._ask(self._client.get_async)
+        except NoNodeError:
+            found = None
+        if found != content:
+            raise OvertakenError(
+                f"Another producer has written the progress in {self._path} of ZooKeeper at "
+                f"{self._servers} since this one did: it has taken over. This one ends."
+            ) from error
+        self._version = stat.version
+
+    def _ask(self, call: Callable[..., Any], *arguments: object, **more: object) -> Any:
+        """Ask ZooKeeper, again where the connection is lost meanwhile; in bounded time."""
+        end = time.monotonic() + _PATIENCE
+        while True:
+            left = max(0.1, end - time.monotonic())
+            try:
+                return call(self._path, *arguments, **more).get(timeout=left)
+            except (ConnectionLoss, OperationTimeoutError) as error:
+                if time.monotonic() >= end:
+                    raise self._unreachable(type(error).__name__) from error
+                time.sleep(_PAUSE)
+            except (BadVersionError, NodeExistsError, NoNodeError):
+                raise
+            except (KazooException, KazooTimeoutError) as error:
+                raise self._unreachable(f"{type(error).__name__} {error}".strip()) from error
+
+    def _unreachable(self, reason: str) -> StoreError:
+        return StoreError(
+            f"ZooKeeper at {self._servers}, which keeps how far sending has come, does not answer "
+            f"within {_PATIENCE:g} s: {reason}. Check PROGRESS_SERVERS and that it is up "
+            "(journalctl -u zookeeper there). The next run goes on where this one was."
+        )

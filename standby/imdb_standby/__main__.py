@@ -1,0 +1,5 @@
+import sys
+
+from imdb_standby.cli import main
+
+sys.exit(main())

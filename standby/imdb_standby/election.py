@@ -1,0 +1,187 @@
+"""One leader among several hosts: an ephemeral node in ZooKeeper that bears its name.
+
+The node lives as long as its owner's session. Who finds it there waits for its end; who makes it
+leads. ZooKeeper ends the session of a host that is dead, cut off or paused for longer than the
+session's time-out, and then another leads. The old one may not know that yet: what must not happen
+twice has to be fenced where it happens.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import (
+    ConnectionLoss,
+    KazooException,
+    NodeExistsError,
+    NoNodeError,
+    OperationTimeoutError,
+)
+from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.protocol.states import KazooState, ZnodeStat
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two attempts to reach ZooKeeper, at most.
+_RETRY_SECONDS = 2.0
+#: Seconds that a call may take, and between two attempts.
+_CALL_SECONDS = 10.0
+_PAUSE_SECONDS = 0.2
+
+
+class UnreachableError(Exception):
+    """No server of ZooKeeper answers; the message says which were asked."""
+
+
+class Election:
+    """This host's part in an election. Used by one thread."""
+
+    def __init__(self, servers: str, path: str, name: str, session_seconds: float) -> None:
+        """Prepare; nothing is asked yet.
+
+        Args:
+            servers: host:port[,host:port...] of ZooKeeper.
+            path: the node, of one election; those above it are made.
+            name: this host's name, for the others.
+            session_seconds: after so long without a sign of life another host leads. ZooKeeper
+                grants 2 to 20 of its ticks (of 2 s, by default).
+        """
+        self._servers = servers
+        self._path = path
+        self._name = name
+        self.lost = threading.Event()
+        self.changed = threading.Event()
+        self._leads = False
+        self._client = KazooClient(
+            servers,
+            timeout=session_seconds,
+            connection_retry={"max_tries": -1, "max_delay": _RETRY_SECONDS},
+            # What it tells of each attempt is told once, here.
+            logger=_quiet(),
+        )
+        self._client.add_listener(self._on_state)
+
+    def connect(self, seconds: float) -> None:
+        """Begin a session.
+
+        Raises:
+            UnreachableError: no server answered in time.
+        """
+        try:
+            self._client.start(seconds)
+        except KazooTimeoutError:
+            self.close()
+            raise UnreachableError(
+                f"No ZooKeeper server answers at {self._servers} within {seconds:g} s. Are they up "
+                "(journalctl -u zookeeper there), and is their port open to this host?"
+            ) from None
+
+    def run_for_it(self) -> str:
+        """Try to lead; return the name of who leads now: this host's own, if it does.
+
+        `changed` is set when it is worth trying again.
+
+        Raises:
+            UnreachableError: ZooKeeper did not answer in time.
+        """
+        try:
+            while True:
+                self.changed.clear()
+                self.lost.clear()
+                try:
+                    self._ask(
+                        self._client.create_async,
+                        self._name.encode(),
+                        ephemeral=True,
+                        makepath=True,
+                    )
+                except NodeExistsError:
+                    pass
+                found = self._look(watched=True)
+                if found is None:  # it ended just now
+                    continue
+                leader, stat = found
+                # An answer may have been lost on its way: the node may be ours from before.
+                session = self._client.client_id
+                self._leads = session is not None and stat.ephemeralOwner == session[0]
+                return leader
+        except (KazooException, KazooTimeoutError) as error:
+            raise UnreachableError(
+                f"ZooKeeper at {self._servers} does not answer: {type(error).__name__} {error}"
+            ) from error
+
+    def leader(self, seconds: float) -> str:
+        """Return who leads, waiting for somebody to; empty if nobody did in time.
+
+        Raises:
+            UnreachableError: ZooKeeper did not answer in time.
+        """
+        end = time.monotonic() + seconds
+        try:
+            while (found := self._look(watched=False)) is None:
+                if time.monotonic() >= end:
+                    return ""
+                time.sleep(0.2)
+        except (KazooException, KazooTimeoutError) as error:
+            raise UnreachableError(
+                f"ZooKeeper at {self._servers} does not answer: {type(error).__name__} {error}"
+            ) from error
+        return found[0]
+
+    @property
+    def leads(self) -> bool:
+        """Whether this host leads, as far as it knows."""
+        return self._leads and not self.lost.is_set()
+
+    def close(self) -> None:
+        """End the session: if this host led, another may lead at once."""
+        self._client.stop()
+        self._client.close()
+
+    def _look(self, *, watched: bool) -> tuple[str, ZnodeStat] | None:
+        watch = self._on_event if watched else None
+        try:
+            data, stat = self._ask(self._client.get_async, watch=watch)
+        except NoNodeError:
+            return None
+        return data.decode(), stat
+
+    def _ask(self, call: Callable[..., Any], *arguments: object, **more: object) -> Any:
+        """Ask ZooKeeper, again where the connection is lost meanwhile; in bounded time.
+
+        What waits for a connection may still be done when there is one.
+        """
+        end = time.monotonic() + _CALL_SECONDS
+        while True:
+            left = max(0.1, end - time.monotonic())
+            try:
+                return call(self._path, *arguments, **more).get(timeout=left)
+            except (ConnectionLoss, OperationTimeoutError):
+                if time.monotonic() >= end:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
+
+    def _on_event(self, _event: object) -> None:
+        self.changed.set()
+
+    def _on_state(self, state: str) -> None:
+        """Called by kazoo's thread: must not wait."""
+        if state == KazooState.SUSPENDED:
+            log.warning("ZooKeeper at %s is away", self._servers)
+        elif state == KazooState.LOST:
+            log.warning("The session with ZooKeeper has ended")
+            self.lost.set()
+        else:
+            log.info("Connected to ZooKeeper at %s", self._servers)
+        self.changed.set()
+
+
+def _quiet() -> logging.Logger:
+    logger = logging.getLogger("imdb_standby.kazoo")
+    logger.setLevel(logging.ERROR)
+    return logger

@@ -122,7 +122,7 @@ def run(target: Target, host: str, *command: str, stdin: str = "", timeout: floa
 
 
 def host_running(target: Target, unit: str) -> str:
-    """Return the host that runs a unit: of several that stand by for each other, the one that leads.
+    """Return the host that runs a unit: of several that stand by, the one that leads.
 
     Where none leads, the first.
 

@@ -47,7 +47,7 @@ def status(unit: str) -> dict[str, Any] | None:
 
 
 def role(unit: str) -> str:
-    """Return whether this host leads or stands by for a program of ours; empty if it has no peers."""
+    """Return whether this host leads or stands by for a program; empty if it has no peers."""
     with contextlib.suppress(FileNotFoundError):
         said = json.loads(Path(f"/run/{unit}/standby.json").read_text("utf-8"))
         return str(said["role"])

@@ -23,8 +23,9 @@ DONE, FAILED, REFUSED = 0, 1, 2
 T = TypeVar("T")
 
 _EPILOG = """\
-Settings come from the environment: STANDBY_SERVERS (host:port[,host:port...] of ZooKeeper, required),
-STANDBY_ROOT (/imdb-pipeline), STANDBY_NAME (this host's name), STANDBY_SESSION_SECONDS (10).
+Settings come from the environment: STANDBY_SERVERS (required; host:port[,host:port...] of
+ZooKeeper), STANDBY_ROOT (/imdb-pipeline), STANDBY_NAME (this host's name), STANDBY_SESSION_SECONDS
+(10).
 Exit codes: run: the program's; 1 if the lead was lost or ZooKeeper does not answer. leader: 0 if
 somebody leads, 1 if nobody does. 2: a setting is wrong.
 """

@@ -8,6 +8,7 @@ twice has to be fenced where it happens.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -93,15 +94,13 @@ class Election:
             while True:
                 self.changed.clear()
                 self.lost.clear()
-                try:
+                with contextlib.suppress(NodeExistsError):
                     self._ask(
                         self._client.create_async,
                         self._name.encode(),
                         ephemeral=True,
                         makepath=True,
                     )
-                except NodeExistsError:
-                    pass
                 found = self._look(watched=True)
                 if found is None:  # it ended just now
                     continue

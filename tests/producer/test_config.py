@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from imdb_producer import __version__
 from imdb_producer.cli import main
 from imdb_producer.config import Config
 from imdb_producer.errors import ConfigError
@@ -150,7 +151,7 @@ def test_a_status_file_that_cannot_be_written_ends_the_program_with_2(
 
 @pytest.mark.parametrize(
     ("option", "text"),
-    [("--version", "0.1.0"), ("run --help", "MSGS_PER_SEC"), ("--help", "exit codes")],
+    [("--version", __version__), ("run --help", "MSGS_PER_SEC"), ("--help", "exit codes")],
 )
 def test_help_and_version_need_no_settings(
     option: str, text: str, capsys: pytest.CaptureFixture[str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Generator
 
@@ -51,24 +52,21 @@ def variables(host: Host, all_variables: Variables) -> HostVariables:
     return all_variables.of(host.backend.get_hostname())
 
 
-# Which host runs a unit, where one of several does.
-RUNS_ON = {"imdb-streaming": "pipeline_streaming_host", "imdb-producer": "pipeline_producer_host"}
+def role_of(host: Host, unit: str) -> str:
+    """Whether the host leads or stands by for a unit's program; empty if it is alone."""
+    file = host.file(f"/run/{unit}/standby.json")
+    return str(json.loads(file.content_string)["role"]) if file.exists else ""
 
 
 @pytest.fixture(autouse=True)
 def unit_runs_here(request: pytest.FixtureRequest) -> None:
     """Leave out the hosts that stand by for a unit: what holds there is in test_standby.py."""
     marker = request.node.get_closest_marker("unit")
-    if marker is None or marker.args[0] not in RUNS_ON or "host" not in request.fixturenames:
+    if marker is None or "host" not in request.fixturenames:
         return
-    variables: HostVariables = request.getfixturevalue("variables")
-    here = request.getfixturevalue("host").backend.get_hostname()
-    try:
-        active = variables[RUNS_ON[marker.args[0]]]
-    except KeyError:  # a molecule scenario's inventory, of one host
-        return
-    if active != here:
-        pytest.skip(f"{here} stands by for {marker.args[0]}, which runs on {active}")
+    host = request.getfixturevalue("host")
+    if role_of(host, marker.args[0]) not in {"", "leads"}:
+        pytest.skip(f"{host.backend.get_hostname()} stands by for {marker.args[0]}")
 
 
 @pytest.hookimpl(wrapper=True)

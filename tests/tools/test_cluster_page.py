@@ -12,7 +12,7 @@ def unit(active: str = "active", sub: str = "running", **others: str) -> dict[st
 
 
 def host(address: str, groups: list[str], units: dict[str, Any], **others: Any) -> dict[str, Any]:
-    nothing = {"error": None, "ensemble": None, "master": None}
+    nothing = {"error": None, "ensemble": None, "master": None, "roles": {}}
     return nothing | {"address": address, "groups": groups, "units": units} | others
 
 
@@ -34,8 +34,12 @@ def state(**changes: Any) -> dict[str, Any]:
             f"10.0.1.{n}", ["spark_master"], {"spark-master": unit()}, master=said
         )
     hosts["worker-1"] = host("10.0.2.1", ["spark_worker"], {"spark-worker": unit()})
-    waiting = unit("inactive", "dead", UnitFileState="disabled")
-    hosts["edge-2"] = host("10.0.3.2", ["streaming"], {"imdb-streaming": waiting})
+    hosts["edge-2"] = host(
+        "10.0.3.2",
+        ["streaming"],
+        {"imdb-streaming": unit()},
+        roles={"imdb-streaming": "stands by"},
+    )
     brokers = {
         "up": ["10.0.0.1", "10.0.0.2", "10.0.0.3"],
         "controller": "10.0.0.3",
@@ -55,7 +59,7 @@ def test_each_host_is_a_line_that_says_who_leads() -> None:
     assert "zookeeper follower, kafka controller" in lines["core-3"]
     assert "spark-master standby" in lines["spark-1"]
     assert "spark-master alive" in lines["spark-2"]
-    assert "imdb-streaming standby" in lines["edge-2"]
+    assert "imdb-streaming stands by" in lines["edge-2"]
 
 
 def test_what_is_well_is_three_lines() -> None:

@@ -1,0 +1,121 @@
+"""Progress in a real ZooKeeper: a producer goes on where another was, and notices another."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imdb_producer.errors import OvertakenError, StateError, StoreError
+from imdb_producer.progress import Progress, ProgressFile
+from imdb_producer.send import FLUSH_RECORDS
+from imdb_producer.shared_progress import SharedProgress
+
+from .broker import Broker, wait_until
+from .test_real_broker import Setting
+
+PROGRESS = Progress("data", "topic", "batch", 5, 10)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """A node of the test's own."""
+    return f"/tests/{tmp_path.name}"
+
+
+@pytest.fixture
+def stores(broker: Broker, path: str, tmp_path: Path) -> Iterator[tuple[SharedProgress, ...]]:
+    """Those of two hosts."""
+    opened = tuple(
+        SharedProgress(broker.zookeeper_address, path, ProgressFile(tmp_path / f"{host}.json"))
+        for host in ("one", "two")
+    )
+    yield opened
+    for store in opened:
+        store.close()
+
+
+def test_what_one_host_saves_the_other_loads(stores: tuple[SharedProgress, ...]) -> None:
+    one, two = stores
+    assert one.load() is None
+    one.save(PROGRESS)
+    one.save(PROGRESS)
+    assert two.load() == PROGRESS
+
+
+def test_a_host_that_was_overtaken_cannot_save(stores: tuple[SharedProgress, ...]) -> None:
+    one, two = stores
+    one.save(PROGRESS)
+    two.load()
+    later = Progress("data", "topic", "batch", 7, 10)
+    two.save(later)
+    with pytest.raises(OvertakenError, match="it has taken over"):
+        one.save(PROGRESS)
+    assert two.load() == later
+
+
+def test_two_that_begin_at_once_do_not_both_go_on(stores: tuple[SharedProgress, ...]) -> None:
+    one, two = stores
+    assert (one.load(), two.load()) == (None, None)
+    one.save(PROGRESS)
+    with pytest.raises(OvertakenError):
+        two.save(Progress("data", "topic", "batch", 0, 10))
+
+
+def test_progress_of_one_host_is_taken_over(
+    broker: Broker, path: str, tmp_path: Path, stores: tuple[SharedProgress, ...]
+) -> None:
+    ProgressFile(tmp_path / "one.json").save(PROGRESS)
+    one, two = stores
+    assert two.load() is None
+    assert one.load() == PROGRESS
+    assert two.load() == PROGRESS
+
+
+def test_what_is_no_progress_names_the_node(stores: tuple[SharedProgress, ...], path: str) -> None:
+    one, two = stores
+    one.save(PROGRESS)
+    one._client.set(path, b"{}")
+    with pytest.raises(StateError, match=f"{path} of ZooKeeper at .* cannot be read"):
+        two.load()
+
+
+def test_no_zookeeper_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("imdb_producer.shared_progress._PATIENCE", 1.0)
+    with pytest.raises(StoreError, match=r"ZooKeeper at 127\.0\.0\.1:1, .* does not answer"):
+        SharedProgress("127.0.0.1:1", "/tests/none", ProgressFile(tmp_path / "one.json"))
+
+
+def test_a_producer_that_was_paused_ends_when_another_has_taken_over(
+    broker: Broker, tmp_path: Path
+) -> None:
+    setting = Setting(broker, tmp_path, titles=12_000)
+    shared = {"PROGRESS_SERVERS": broker.zookeeper_address, "MSGS_PER_SEC": "1000"}
+    with setting.started(**shared) as paused:
+        setting.wait_for_sent(1500)
+        paused.send_signal(signal.SIGSTOP)
+        # Longer than any pause of a producer that is well.
+        time.sleep(6)
+        # As on another host: nothing but ZooKeeper tells it of the first.
+        other = {"CACHE_DIR": str(tmp_path / "other"), "STATUS_FILE": ""}
+        with setting.started(**shared | other) as successor:
+            wait_until(
+                "the other sends",
+                lambda: len(set(broker.event_ids(setting.topic))) > 2500,
+                90,
+            )
+            paused.send_signal(signal.SIGCONT)
+            _, said = paused.communicate(timeout=60)
+            assert paused.returncode == 1
+            assert "it has taken over" in said
+            _, said = successor.communicate(timeout=120)
+            assert successor.returncode == 0, said
+            assert "of them are delivered" in said
+    times = Counter(broker.event_ids(setting.topic))
+    assert set(times) == setting.expected()
+    # What the one had sent and not yet noted, and what it sent before it noticed.
+    assert times.total() - len(times) <= 2 * FLUSH_RECORDS

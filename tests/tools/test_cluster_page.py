@@ -12,7 +12,7 @@ def unit(active: str = "active", sub: str = "running", **others: str) -> dict[st
 
 
 def host(address: str, groups: list[str], units: dict[str, Any], **others: Any) -> dict[str, Any]:
-    nothing = {"error": None, "ensemble": None, "master": None, "roles": {}}
+    nothing: dict[str, Any] = {"error": None, "ensemble": None, "master": None, "roles": {}}
     return nothing | {"address": address, "groups": groups, "units": units} | others
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections import deque
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaException, Producer
@@ -24,6 +24,8 @@ SETTINGS: dict[str, Any] = {
     "acks": "all",
     "enable.idempotence": True,
     "compression.type": client.COMPRESSION,
+    # The fastest: it makes some more bytes, and takes less than half the time.
+    "compression.level": 1,
     "linger.ms": 10,
     "batch.size": 8 * client.BATCH_BYTES,
     "queue.buffering.max.kbytes": client.BUFFER_BYTES // 1024,
@@ -36,8 +38,28 @@ SETTINGS: dict[str, Any] = {
     "partitioner": "murmur2_random",
     "statistics.interval.ms": 1000,
 }
-#: Messages between two looks at what came back; it need not be after each.
-_POLL_EVERY = 64
+#: Messages whose results are counted together, and after which those that came are taken. One
+#: by one it took a fifth of the time.
+_GROUP = 64
+
+
+class _Group:
+    """Some messages that were handed over one after the other."""
+
+    __slots__ = ("_client", "delivered", "on_delivery", "size")
+
+    def __init__(self, owner: ConfluentClient) -> None:
+        self._client = owner
+        self.size = 0
+        self.delivered = 0
+        # Bound once, not for each message.
+        self.on_delivery = self._on_delivery
+
+    def _on_delivery(self, error: Any, _message: Any) -> None:
+        if error is None:
+            self.delivered += 1
+        else:
+            self._client.refused(error)
 
 
 class ConfluentClient:
@@ -46,9 +68,8 @@ class ConfluentClient:
     def __init__(self, bootstrap_servers: Sequence[str], topic: str) -> None:
         """Make it; it connects when it sends."""
         self._topic = topic
-        self._handed_over = 0
         self._acknowledged = 0
-        self._early: set[int] = set()
+        self._groups = deque([_Group(self)])
         self._failed = 0
         self._error: Any = None
         self._retries = 0
@@ -65,7 +86,7 @@ class ConfluentClient:
     def send(self, message: Message) -> None:
         """See `Client.send`."""
         key, value, event_id = message
-        number = self._handed_over
+        group = self._groups[-1]
         deadline = 0.0
         while True:
             try:
@@ -73,7 +94,7 @@ class ConfluentClient:
                     self._topic,
                     value,
                     key,
-                    on_delivery=partial(self._delivered, number),
+                    on_delivery=group.on_delivery,
                     headers=[("event_id", event_id)],
                 )
                 break
@@ -85,8 +106,9 @@ class ConfluentClient:
                 self._producer.poll(0.1)
             except KafkaException as error:
                 raise self._not_taken(message, error) from error
-        self._handed_over = number + 1
-        if not self._handed_over % _POLL_EVERY:
+        group.size += 1
+        if group.size == _GROUP:
+            self._groups.append(_Group(self))
             self._producer.poll(0)
 
     def _not_taken(self, message: Message, reason: object) -> DeliveryError:
@@ -95,20 +117,10 @@ class ConfluentClient:
             f"Check that the topic {self._topic} exists and that its broker is up."
         )
 
-    def _delivered(self, number: int, error: Any, _message: Any) -> None:
-        """Count a result; those of several partitions come in any order."""
-        if error is not None:
-            self._failed += 1
-            self._error = self._error or error
-        elif number == self._acknowledged:
-            number += 1
-            early = self._early
-            while number in early:
-                early.remove(number)
-                number += 1
-            self._acknowledged = number
-        else:
-            self._early.add(number)
+    def refused(self, error: Any) -> None:
+        """Take that a message was given up."""
+        self._failed += 1
+        self._error = self._error or error
 
     def _take_statistics(self, text: str) -> None:
         brokers = json.loads(text).get("brokers", {}).values()
@@ -117,9 +129,17 @@ class ConfluentClient:
     def acknowledged(self) -> int:
         """See `Client.acknowledged`."""
         self._producer.poll(0)
+        groups = self._groups
+        while len(groups) > 1 and groups[0].delivered == _GROUP:
+            groups.popleft()
+            self._acknowledged += _GROUP
+        acknowledged = self._acknowledged
+        # Those of several partitions come in any order, so a group counts when all of it is there.
+        if len(groups) == 1 and groups[0].delivered == groups[0].size:
+            acknowledged += groups[0].size
         if self._error is not None:
-            raise DeliveryError(client.not_delivered(self._failed, self._acknowledged, self._error))
-        return self._acknowledged
+            raise DeliveryError(client.not_delivered(self._failed, acknowledged, self._error))
+        return acknowledged
 
     @property
     def failed(self) -> int:

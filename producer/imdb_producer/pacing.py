@@ -44,14 +44,14 @@ class Pacer:
             self._start, self._planned, due = now, 0, now
         return max(0.0, due - now)
 
-    def sent(self) -> None:
-        """Say that a message was sent just now."""
+    def sent(self, count: int = 1) -> None:
+        """Say that so many messages were sent just now."""
         self._last = self._clock()
         if self._first is None:
             # The first may take long, as the client has yet to meet the broker.
             self._first = self._start = self._last
-        self._planned += 1
-        self._sent += 1
+        self._planned += count
+        self._sent += count
 
     def rate(self) -> float:
         """Give the messages a second so far: (n - 1) / (last - first), 0 for fewer than two."""

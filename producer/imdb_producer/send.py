@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from imdb_producer.client import BUFFER_BYTES, Client
 from imdb_producer.pacing import Pacer
@@ -30,7 +31,7 @@ _KEEP_SECONDS = 1.0
 #: After a pause of so many seconds another producer may have taken over: it is asked for before
 #: anything more is sent.
 _PAUSE_SECONDS = 5.0
-#: Unthrottled, so many records are sent between two looks at the clock.
+#: Unthrottled, so many records are sent between two looks at the clock and at what came back.
 _LOOK_RECORDS = 64
 
 
@@ -111,19 +112,22 @@ class Sender:
         send, sent = self._client.send, self._pacer.sent
         records = size = 0
         self._kept_at = time.monotonic()
-        for message in messages:
+        rest = iter(messages)
+        # What is done for each message is what a replay takes: it is little.
+        while some := list(islice(rest, 1 if paced else _LOOK_RECORDS)):
             if paced:
                 if not self._wait_for_turn():
                     break
-            elif not self._handed_over % _LOOK_RECORDS:
+            else:
                 self._look()
                 if self._stop.requested:
                     break
-            send(message)
-            sent()
-            self._handed_over += 1
-            records += 1
-            size += len(message.value)
+            for message in some:
+                send(message)
+            sent(len(some))
+            self._handed_over += len(some)
+            records += len(some)
+            size += sum([len(message.value) for message in some])
             if (paced and records >= FLUSH_RECORDS) or size >= BUFFER_BYTES:
                 self._settle()
                 records = size = 0

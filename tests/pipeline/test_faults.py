@@ -10,11 +10,8 @@ The movies stay in the tables and the topic: not for hosts whose tables are want
 
 from __future__ import annotations
 
-import os
-import subprocess
 import time
 from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +33,7 @@ from .deployment import (
 )
 from .expected import SILVER_COLUMNS, Expected, expected_genre_counts
 from .messages import Feeder
+from .power import cut_power, state_folder
 from .tables import Tables, same_values
 
 pytestmark = pytest.mark.faults
@@ -109,20 +107,6 @@ def kill(target: Target, unit: str) -> Unit:
     return before
 
 
-def cut_power(state: Path, seconds: float) -> None:
-    """Kill a local host's PID 1, and with it every process of it, from outside."""
-    init, _ = (state / "init.id").read_text(encoding="ascii").split()
-    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    subprocess.run([*sudo, "kill", "-KILL", init], timeout=30, check=True)
-    wait_for(
-        "the host's supervisor has seen it die",
-        (state / "supervisor.pid").exists,
-        lambda there: not there,
-        seconds,
-        every=0.2,
-    )
-
-
 @pytest.mark.usefixtures("recovery")
 @pytest.mark.parametrize("unit", UNITS)
 def test_killed_service_comes_back(target: Target, patience: float, unit: str) -> None:
@@ -192,8 +176,7 @@ def test_host_without_power_comes_back_by_terraform_with_its_data(
 ) -> None:
     host = target.host_of("kafka")
     before = boot_id(target, host)
-    state = tables.parquet.parent.parent / "hosts" / host.removeprefix(f"{name_of(target)}-")
-    cut_power(state, 30 * patience)
+    cut_power(state_folder(target, tables, host), 30 * patience)
     terraform("apply", name_of(target), f"-var=arch={target.hosts[host]['host_arch']}")
     wait_for(
         f"{host} has booted again",

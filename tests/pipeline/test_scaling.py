@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from hosts import Target, load, run
@@ -12,7 +11,8 @@ from kafka import KafkaAdminClient
 
 from ..variables import HostVariables
 from ..waiting import wait_for
-from .deployment import name_of, run_playbook, terraform
+from .deployment import name_of, run_playbook
+from .power import apply, hosts_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -22,23 +22,6 @@ NEW = {
     "worker-4": {"groups": ["spark_worker"], "memory_mb": 4096},
 }
 NEW_ID = 4
-
-
-def hosts_of(target: Target) -> dict[str, dict[str, Any]]:
-    """Return the map of hosts that terraform was given."""
-    found = {}
-    for name, host in target.hosts.items():
-        groups = [group for group, members in target.groups.items() if name in members]
-        size = {"cpus": host["host_cpus"], "memory_mb": host["host_memory_mb"]}
-        rack = {"rack": host["host_rack"]} if "host_rack" in host else {}
-        found[name.removeprefix(f"{name_of(target)}-")] = {"groups": groups} | size | rack
-    return found
-
-
-def apply(target: Target, hosts: dict[str, dict[str, Any]], *arguments: str) -> None:
-    """Make terraform's hosts these."""
-    variables = (f"-var=hosts={json.dumps(hosts)}", "-var=replication_factor=3")
-    terraform("apply", name_of(target), *variables, *arguments)
 
 
 def replicas(bootstrap: str) -> dict[str, set[int]]:

@@ -7,10 +7,12 @@ import json
 import queue
 import threading
 import time
+from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
@@ -39,8 +41,26 @@ class Message:
         return self.headers.get("event_id", b"").decode()
 
 
+class Acknowledged(NamedTuple):
+    """A movie that was sent; moments are of time.monotonic()."""
+
+    event_id: str
+    partition: int
+    begun: float
+    at: float
+
+
 def read_topic(bootstrap: str, topic: str, seconds: float = READ_SECONDS) -> list[Message]:
     """Return every message that the topic holds now.
+
+    Raises:
+        AssertionError: They did not all come in time.
+    """
+    return list(stream_topic(bootstrap, topic, seconds))
+
+
+def stream_topic(bootstrap: str, topic: str, seconds: float = READ_SECONDS) -> Iterator[Message]:
+    """Give every message that the topic holds now, for topics that are large.
 
     Raises:
         AssertionError: They did not all come in time.
@@ -53,7 +73,6 @@ def read_topic(bootstrap: str, topic: str, seconds: float = READ_SECONDS) -> lis
         consumer.assign(partitions)
         ends = consumer.end_offsets(partitions)
         consumer.seek_to_beginning(*partitions)
-        messages: list[Message] = []
         limit = time.monotonic() + seconds
         while any(consumer.position(partition) < end for partition, end in ends.items()):
             at = {tp.partition: consumer.position(tp) for tp in partitions}
@@ -62,12 +81,11 @@ def read_topic(bootstrap: str, topic: str, seconds: float = READ_SECONDS) -> lis
                 f"at {at} of { ({tp.partition: end for tp, end in ends.items()}) }"
             )
             for records in consumer.poll(timeout_ms=1000).values():
-                messages += [
-                    Message(r.partition, r.offset, r.key, r.value, dict(r.headers)) for r in records
-                ]
+                for r in records:
+                    if r.offset < ends[TopicPartition(topic, r.partition)]:
+                        yield Message(r.partition, r.offset, r.key, r.value, dict(r.headers))
     finally:
         consumer.close()
-    return [m for m in messages if m.offset < ends[TopicPartition(topic, m.partition)]]
 
 
 def canonical(record: dict[str, Any]) -> bytes:
@@ -91,10 +109,12 @@ class Feeder:
     def __init__(self, bootstrap: str, topic: str, per_second: float = 20) -> None:
         """Begin to send."""
         self._topic = topic
-        self._pause = 1 / per_second
+        self._per_second = per_second
         # A new series of ids each time, so that the tests can run again on the same tables.
         self._first = time.time_ns() // 1_000_000 * 100
-        self._sent: dict[str, float] = {}
+        # In the order of their acknowledgement, and what waits in the order of sending.
+        self._sent: list[Acknowledged] = []
+        self._waiting: dict[str, float] = {}
         self._failed: list[str] = []
         self._again: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._guard = threading.Lock()
@@ -113,14 +133,24 @@ class Feeder:
 
     def sent(self) -> set[str]:
         """Return the event ids of the acknowledged movies."""
+        return {row.event_id for row in self.acknowledged()}
+
+    def acknowledged(self, since: int = 0) -> list[Acknowledged]:
+        """Return the movies in the order of their acknowledgement, from the one of this number."""
         with self._guard:
-            return set(self._sent)
+            return self._sent[since:]
 
     def sent_since(self, seconds: float) -> int:
         """Return how many movies were acknowledged in the last seconds."""
         since = time.monotonic() - seconds
         with self._guard:
-            return sum(moment >= since for moment in self._sent.values())
+            return len(self._sent) - bisect_left(self._sent, since, key=lambda row: row.at)
+
+    def longest_waiting(self) -> float:
+        """Return for how many seconds the oldest movie has waited that is not acknowledged."""
+        with self._guard:
+            begun = next(iter(self._waiting.values()), None)
+        return 0.0 if begun is None else time.monotonic() - begun
 
     def failed(self) -> list[str]:
         """Return why the client gave up on a send, once for each; these were sent again."""
@@ -129,9 +159,8 @@ class Feeder:
 
     def longest_stall(self) -> float:
         """Return the most seconds that passed from one acknowledgement to the next."""
-        with self._guard:
-            moments = sorted(self._sent.values())
-        return max((b - a for a, b in pairwise(moments)), default=0.0)
+        rows = self.acknowledged()
+        return max((b.at - a.at for a, b in pairwise(rows)), default=0.0)
 
     def flows(self, seconds: float) -> None:
         """Wait until the broker acknowledges new movies."""
@@ -163,20 +192,25 @@ class Feeder:
         self.close()
 
     def _feed(self) -> None:
-        number = 0
-        while not self._stopping.wait(self._pause):
+        number, due = 0, time.monotonic()
+        while not self._stopping.wait(max(0.0, due - time.monotonic())):
             self._send(movie(self._first + number))
             number += 1
+            # What a full buffer has held up is not made up for in a burst.
+            due = max(due + 1 / self._per_second, time.monotonic() - 1)
             while not self._again.empty():
                 self._send(self._again.get())
 
     def _send(self, record: dict[str, Any]) -> None:
         value = canonical(record)
         event_id = event_id_of(value)
+        with self._guard:
+            self._waiting.setdefault(event_id, time.monotonic())
 
-        def acknowledged(_: Any) -> None:
+        def acknowledged(sent: Any) -> None:
             with self._guard:
-                self._sent[event_id] = time.monotonic()
+                begun = self._waiting.pop(event_id)
+                self._sent.append(Acknowledged(event_id, sent.partition, begun, time.monotonic()))
 
         future = self._producer.send(
             self._topic,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import duckdb
@@ -79,12 +79,19 @@ class Snapshots:
 class Readers:
     """Threads that read until they are stopped."""
 
-    def __init__(self, tables: Tables) -> None:
-        """Begin; every table has at least a file."""
+    def __init__(self, tables: Tables, names: Collection[str] = (), pause: float = PAUSE) -> None:
+        """Begin; every table that is read has at least a file.
+
+        Args:
+            tables: where they are.
+            names: of the readers; all of them if none is given.
+            pause: seconds between two reads of one reader.
+        """
         #: What went wrong: which reader, when, what.
         self.problems: list[str] = []
         self.reads: dict[str, int] = {}
         self._stopping = threading.Event()
+        self._pause = pause
         silver, letters = tables.silver, tables.parquet / "dead_letters"
         counts, csv = tables.genre_counts, tables.genre_counts_csv
         ids, places = ["event_id", "tconst"], ["partition", "offset"]
@@ -134,6 +141,7 @@ class Readers:
         self._threads = [
             threading.Thread(target=self._loop, args=(name, *what), name=name, daemon=True)
             for name, what in readers.items()
+            if name in (names or readers)
         ]
         for thread in self._threads:
             thread.start()
@@ -146,7 +154,7 @@ class Readers:
 
     def _loop(self, name: str, read: Callable[[], Rows], check: Callable[[Rows], None]) -> None:
         self.reads[name] = 0
-        while not self._stopping.wait(PAUSE):
+        while not self._stopping.wait(self._pause):
             try:
                 check(read())
             except Exception as error:  # any failure of a reader is what the test looks for

@@ -7,9 +7,10 @@ import threading
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from hosts import Target, run
+from status import collect
 
 STATE = "ActiveState,InvocationID"
 
@@ -30,6 +31,48 @@ def restarted(
 ) -> set[tuple[str, str]]:
     """Return the hosts and units that were started anew in between."""
     return {key for key in after if after[key][1] != before[key][1]}
+
+
+def active_units(state: dict[str, Any]) -> set[tuple[str, str]]:
+    """Return the hosts and units that are active, of what tools/status.py has collected."""
+    return {
+        (host, unit)
+        for host, found in state["hosts"].items()
+        for unit, it in found["units"].items()
+        if it["ActiveState"] == "active"
+    }
+
+
+def unsettled(target: Target, active: set[tuple[str, str]]) -> list[str]:
+    """Look at everything and return what is not as it must be, in words.
+
+    Args:
+        target: the hosts.
+        active: the hosts and units that must be active.
+    """
+    state = collect(target)
+    hosts, brokers = state["hosts"], state["brokers"] or {}
+    wrong = [f"{host}: {found['error']}" for host, found in hosts.items() if found["error"]]
+    wrong += [f"{unit} on {host} is not up" for host, unit in active - active_units(state)]
+    followers = [
+        found["ensemble"]["synced_followers"]
+        for found in hosts.values()
+        if (found["ensemble"] or {}).get("role") == "leader"
+    ]
+    if followers != [len(target.groups["zookeeper"]) - 1]:
+        wrong.append(f"followers in sync of each leader of ZooKeeper: {followers}")
+    if len(brokers.get("up", [])) != len(target.groups["kafka"]) or (
+        brokers["under_replicated"] or brokers["offline"]
+    ):
+        wrong.append(f"brokers: {brokers}")
+    workers = [
+        len(found["master"]["workers"])
+        for found in hosts.values()
+        if (found["master"] or {}).get("role") == "alive"
+    ]
+    if workers != [len(target.groups["spark_worker"])]:
+        wrong.append(f"workers of each leading master: {workers}")
+    return wrong
 
 
 class Watch:

@@ -17,6 +17,9 @@ from ..waiting import wait_for
 from .deployment import name_of, status_of, terraform, unit_states
 from .expected import Expected, expected_tables
 from .messages import Feeder, read_topic
+
+# Fixtures are found here by their names.
+from .survival_fixtures import active, outcomes, record, settled, traffic  # noqa: F401
 from .tables import Tables, tables_of
 
 JOURNAL_LINES = 15

@@ -61,6 +61,8 @@ def test_settings_are_the_inventorys(host: Host, variables: HostVariables) -> No
     assert settings.get("broker.rack", "") == variables["kafka_rack"]
     assert settings["log.dirs"] == variables["kafka_data_dir"]
     assert settings["zookeeper.connect"] == variables["kafka_zookeeper_connect"]
+    timeout = str(variables["kafka_zookeeper_session_timeout_ms"])
+    assert settings["zookeeper.session.timeout.ms"] == timeout
     for name, value in variables["kafka_properties"].items():
         assert settings[name].lower() == str(value).lower()
     replicas = str(variables["kafka_default_replication_factor"])

@@ -42,6 +42,17 @@ EXECUTOR_COLLECTOR = "-XX:+UseParallelGC"
 DRIVER_COLLECTOR = "-XX:+UseSerialGC"
 DRIVER_COMPILER = "-XX:TieredStopAtLevel=1"
 
+#: How long the job asks a broker, before it asks others where a partition is now. With Kafka's own
+#: times a host without power held up the job for long after other brokers had taken over.
+BROKER_TIMES = {
+    "kafka.request.timeout.ms": 10_000,
+    "kafka.default.api.timeout.ms": 15_000,
+    "kafka.socket.connection.setup.timeout.ms": 3_000,
+    "kafka.socket.connection.setup.timeout.max.ms": 5_000,
+    # So that it asks for as long as before in all.
+    "fetchOffset.numRetries": 10,
+}
+
 log = logging.getLogger("imdb_streaming")
 
 
@@ -192,6 +203,7 @@ def read_messages(spark: SparkSession, config: Config, *, fail_on_data_loss: boo
     messages: DataFrame = (
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", config.bootstrap_servers)
+        .options(**BROKER_TIMES)
         .option("subscribe", config.topic)
         .option("includeHeaders", "true")
         .option("startingOffsets", "earliest")

@@ -15,14 +15,9 @@ from imdb_streaming.compact import CompactionCutOffError, compact
 from imdb_streaming.config import Config, ConfigError, load_config
 from imdb_streaming.executors import ExecutorsLostError
 from imdb_streaming.files import OvertakenError, local
-from imdb_streaming.job import (
-    QueryDiedError,
-    connect,
-    end_late_stop,
-    ended_when_overtaken,
-    listen_for_stop,
-    run,
-)
+from imdb_streaming.job import QueryDiedError, run
+from imdb_streaming.session import connect
+from imdb_streaming.stopping import end_late_stop, ended_when_overtaken, listen_for_stop
 from imdb_streaming.storage import StorageError, open_places
 
 #: Exit codes. A restart does not mend what REFUSED stands for.

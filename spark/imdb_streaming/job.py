@@ -2,13 +2,9 @@
 
 import json
 import logging
-import os
-import re
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,39 +15,18 @@ from pyspark.sql.streaming.query import StreamingQuery
 from imdb_streaming import contract, guards, jvm, runs, terms
 from imdb_streaming.config import Config
 from imdb_streaming.executors import ExecutorsLostError, ExecutorWatch
-from imdb_streaming.files import OvertakenError, local, uri
+from imdb_streaming.files import local, uri
 from imdb_streaming.metrics import MetricsServer
 from imdb_streaming.notify import notify
+from imdb_streaming.session import connect, read_messages
 from imdb_streaming.sinks import MOVIES, BatchResult, MovieSink, count_rows
 from imdb_streaming.status import IndexStatus, QueryStatus, Status, batch_line, last_commit
+from imdb_streaming.stopping import STOP_SECONDS, end_in, listen_for_stop
 from imdb_streaming.storage import open_places
-from imdb_streaming.storage_settings import storage_settings
 from imdb_streaming.transformations import parse_events
-
-#: Stopping may take so long; then the batch is abandoned, which is always safe.
-STOP_SECONDS = 25
 
 #: The status file is written at least so often, so that its age tells whether the job lives.
 STATUS_SECONDS = 5
-
-#: Executors are to get through much, and a batch may wait for a collection: two cores get a fifth
-#: more done than with G1, which collects beside the work. The driver has little garbage, and runs
-#: little code so often that compiling it twice would pay: what the second compiler costs, a start
-#: and the batches after it have.
-EXECUTOR_COLLECTOR = "-XX:+UseParallelGC"
-DRIVER_COLLECTOR = "-XX:+UseSerialGC"
-DRIVER_COMPILER = "-XX:TieredStopAtLevel=1"
-
-#: How long the job asks a broker, before it asks others where a partition is now. With Kafka's own
-#: times a host without power held up the job for long after other brokers had taken over.
-BROKER_TIMES = {
-    "kafka.request.timeout.ms": 10_000,
-    "kafka.default.api.timeout.ms": 15_000,
-    "kafka.socket.connection.setup.timeout.ms": 3_000,
-    "kafka.socket.connection.setup.timeout.max.ms": 5_000,
-    # So that it asks for as long as before in all.
-    "fetchOffset.numRetries": 10,
-}
 
 log = logging.getLogger("imdb_streaming")
 
@@ -120,100 +95,9 @@ def take_up(config: Config) -> None:
     guards.drop_checksums(config)
 
 
-def connect(config: Config) -> SparkSession:
-    """Start Spark's driver and register with the master."""
-    builder = SparkSession.builder.appName("imdb-streaming").master(config.spark_master)
-    for key, value in spark_settings(config).items():
-        builder = builder.config(key, value)
-    spark: SparkSession = builder.getOrCreate()
-    spark.sparkContext.setLogLevel("WARN")
-    jvm.register(spark)
-    return spark
-
-
-def spark_settings(config: Config) -> dict[str, str]:
-    """What the job needs of Spark, each for a reason. Memory and class path reach the driver's
-    JVM because pyspark starts it with them."""
-    settings = {
-        "spark.driver.memory": config.spark_driver_memory,
-        "spark.executor.memory": config.spark_executor_memory,
-        # Without a cap one application takes every core of a standalone cluster.
-        "spark.cores.max": str(config.spark_cores_max),
-        # Our jar is on the driver's class path for what Python calls; executors get it from there.
-        "spark.driver.extraClassPath": f"{config.spark_connector_path}:{jvm.JAR}",
-        "spark.executor.extraClassPath": config.spark_connector_path,
-        "spark.jars": f"file://{jvm.JAR}",
-        # The query keeps no state in Spark, so this may change at any time; it is what a batch's
-        # own queries would be cut into, and they have no shuffle.
-        "spark.sql.shuffle.partitions": str(config.shuffle_partitions),
-        # Adaptive execution decides at shuffles. There is none.
-        "spark.sql.adaptive.enabled": "false",
-        # Polls for new messages; a batch begins by what read_messages says.
-        "spark.sql.streaming.pollingDelay": f"{min(500, config.trigger_interval_ms // 4)}ms",
-        # One rename less a file, and no file that says a job is done: a batch's own rename does.
-        "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",
-        "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
-        "spark.sql.streaming.stopTimeout": f"{STOP_SECONDS}s",
-        # The newer of Spark's two Kafka readers dies with a NullPointerException after a batch
-        # that is run again at start (SPARK-55271, in 4.1.1): every crash would cost a second one.
-        "spark.sql.streaming.disabledV2MicroBatchReaders": (
-            "org.apache.spark.sql.kafka010.KafkaSourceProvider"
-        ),
-        "spark.sql.session.timeZone": "UTC",
-        # Spark's default, INT96, is deprecated and read differently by others.
-        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-        "spark.hadoop.fs.permissions.umask-mode": "022",
-        "spark.ui.showConsoleProgress": "false",
-    }
-    executor_options = config.spark_executor_jvm_options or ""
-    settings["spark.executor.extraJavaOptions"] = " ".join(
-        filter(None, [_collector(EXECUTOR_COLLECTOR, executor_options), executor_options])
-    )
-    # Java itself reads these too, in the driver's JVM.
-    driver_options = os.environ.get("JDK_JAVA_OPTIONS", "")
-    settings["spark.driver.extraJavaOptions"] = " ".join(
-        filter(None, [_collector(DRIVER_COLLECTOR, driver_options), DRIVER_COMPILER])
-    )
-    optional = {
-        "spark.driver.host": config.spark_driver_host,
-        "spark.driver.port": config.spark_driver_port,
-        "spark.driver.blockManager.port": config.spark_block_manager_port,
-        "spark.ui.port": config.spark_ui_port,
-    }
-    settings |= storage_settings(str(config.output_path))
-    return settings | {key: str(value) for key, value in optional.items() if value is not None}
-
-
-def _collector(wanted: str, given: str) -> str:
-    """The garbage collector to ask for: none if the given options do, as two are an error."""
-    return "" if re.search(r"-XX:\+Use\w+GC\b", given) else wanted
-
-
 def _executors(spark: SparkSession) -> int:
     """How many executors the job has now; the driver is counted among them by Spark."""
     return int(spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size()) - 1
-
-
-def read_messages(spark: SparkSession, config: Config, *, fail_on_data_loss: bool) -> DataFrame:
-    """The topic as a stream of KAFKA_SCHEMA, from its first message for a new checkpoint.
-
-    Offsets that the broker has lost end the query: they would be rows lost unseen. A batch begins
-    when the trigger interval is over; a backlog is taken in full batches without a pause.
-    """
-    messages: DataFrame = (
-        spark.readStream.format("kafka")
-        .option("kafka.bootstrap.servers", config.bootstrap_servers)
-        .options(**BROKER_TIMES)
-        .option("subscribe", config.topic)
-        .option("includeHeaders", "true")
-        .option("startingOffsets", "earliest")
-        .option("failOnDataLoss", str(fail_on_data_loss).lower())
-        .option("maxOffsetsPerTrigger", config.max_offsets_per_trigger)
-        .option("minOffsetsPerTrigger", config.max_offsets_per_trigger)
-        .option("maxTriggerDelay", f"{config.trigger_interval_ms}ms")
-        .load()
-    )
-    return messages
 
 
 @dataclass
@@ -381,49 +265,3 @@ def _stop(name: str, stop: Callable[[], None]) -> None:
         # The JVM may be gone already, or say that a batch was abandoned. Neither loses a row.
         reason = (str(error) or type(error).__name__).splitlines()[0]
         log.warning("%s did not stop cleanly: %s", name, reason)
-
-
-def listen_for_stop(stopping: threading.Event) -> None:
-    """Let SIGTERM and SIGINT set an event, and do nothing else."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-
-
-def end_late_stop(stopping: threading.Event) -> None:
-    stopping.wait()
-    log.info("Stopping.")
-    end_in(STOP_SECONDS, 0)
-
-
-@contextmanager
-def ended_when_overtaken(config: Config) -> Iterator[None]:
-    """End the process soon after another start has taken over, whatever it is at then."""
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(1):
-            try:
-                terms.check(config)
-            except OvertakenError as error:
-                log.error("%s", error)
-                end_in(STOP_SECONDS, 1)
-                return
-
-    threading.Thread(target=watch, name="term", daemon=True).start()
-    try:
-        yield
-    finally:
-        over.set()
-
-
-def end_in(seconds: float, code: int) -> None:
-    """End the process then, if it has not ended: Spark's calls can block for ever."""
-
-    def end() -> None:
-        log.warning("Stopping took more than %d s; the batch is abandoned.", seconds)
-        logging.shutdown()
-        os._exit(code)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()

@@ -85,8 +85,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
     from pyspark.sql import SparkSession
 
     from imdb_streaming.config import load_config
-    from imdb_streaming.job import spark_settings
     from imdb_streaming.jvm import register
+    from imdb_streaming.session import spark_settings
 
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from imdb_streaming import cli, job, jvm
+from imdb_streaming import cli, jvm, session
 from imdb_streaming.bucket import BucketPath, Place
 from imdb_streaming.config import Config, ConfigError, load_config
 
@@ -98,7 +98,7 @@ def test_wrong_configuration_exits_2(
 
 
 def test_spark_gets_what_the_environment_says(environ: dict[str, str]) -> None:
-    settings = job.spark_settings(
+    settings = session.spark_settings(
         load_config(environ | {"SPARK_DRIVER_MEMORY": "700m", "SPARK_DRIVER_PORT": "7079"})
     )
     assert settings["spark.driver.memory"] == "700m"
@@ -113,7 +113,9 @@ def test_garbage_collectors_are_those_of_the_options_if_these_name_some(
 ) -> None:
     def options(given: str) -> tuple[str, str]:
         monkeypatch.setenv("JDK_JAVA_OPTIONS", given)
-        settings = job.spark_settings(load_config(environ | {"SPARK_EXECUTOR_JVM_OPTIONS": given}))
+        settings = session.spark_settings(
+            load_config(environ | {"SPARK_EXECUTOR_JVM_OPTIONS": given})
+        )
         return (
             settings["spark.driver.extraJavaOptions"],
             settings["spark.executor.extraJavaOptions"],

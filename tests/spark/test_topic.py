@@ -15,7 +15,8 @@ from pyspark.sql import SparkSession
 from imdb_streaming import cli, contract, files, guards, jvm, locks, runs
 from imdb_streaming.compact import CompactionCutOffError, compact
 from imdb_streaming.guards import StartRefusedError
-from imdb_streaming.job import Load, read_messages
+from imdb_streaming.job import Load
+from imdb_streaming.session import read_messages
 from imdb_streaming.transformations import parse_events
 
 from ..bench.brokers import Broker

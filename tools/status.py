@@ -58,6 +58,9 @@ def collect(target: Target) -> dict[str, Any]:
             f"{title} ({host})": f"http://{target.hosts[host]['host_external_address']}:{port}"
             for title, (group, port) in UIS.items()
             for host in target.groups[group]
+            # A host that stands by for the job has no page of it.
+            if answers[host].get("roles", {}).get("imdb-streaming") != "stands by"
+            or group != "streaming"
         },
     }
     for part in ("brokers", "topic", "producer", "streaming", "genres", "tables"):

@@ -1,17 +1,22 @@
 package imdb.streaming;
 
 import java.util.Arrays;
+import java.util.SplittableRandom;
 
 /**
  * A hash table from 128-bit digests to an int and, if asked for, a long.
  *
  * <p>Open addressing over plain arrays: 20 bytes a slot, 28 with the long, three quarters of the slots
- * used at most. Digests are uniform already, so that their low bits choose the slot.
+ * used at most. Digests are uniform already; a number of the table's own scatters them, so that entries that
+ * come in the order of another table's slots, as from a snapshot, do not crowd in a part of this one: reading
+ * millions of them would take hours.
  */
 final class DigestTable {
     private static final int FEWEST_SLOTS = 1 << 10;
 
     private final boolean hasLongs;
+    private final long scatter = new SplittableRandom().nextLong() | 1;
+    private int shift;
     private long[] high;
     private long[] low;
     private int[] ints;
@@ -24,6 +29,7 @@ final class DigestTable {
     }
 
     private void allocate(int slots) {
+        shift = Long.numberOfLeadingZeros(slots) + 1;
         high = new long[slots];
         low = new long[slots];
         ints = new int[slots];
@@ -43,7 +49,7 @@ final class DigestTable {
     /** The slot of a digest, or the complement (~) of the free slot where it would go. */
     int find(long digestHigh, long digestLow) {
         long key = occupied(digestHigh, digestLow);
-        int slot = (int) digestLow & (high.length - 1);
+        int slot = (int) (digestLow * scatter >>> shift);
         while (low[slot] != 0 || high[slot] != 0) {
             if (low[slot] == digestLow && high[slot] == key) {
                 return slot;

@@ -4,7 +4,7 @@
     python -m tests.bench.bench_streaming --records 100000 --prefill 0 --repeats 1   # a trial
 
 Starts ZooKeeper, a broker and (by default) a Spark master and worker on loopback, all in a
-temporary folder, and ends them. Prints a table in Markdown; docs/streaming-performance.md holds
+temporary folder, and ends them. Prints a table in Markdown; docs/streaming.md holds
 one and says what it means.
 """
 

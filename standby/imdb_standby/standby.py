@@ -77,6 +77,7 @@ class Standby:
 
     def _run_program(self) -> int:
         notify("STATUS=leads, and starts its program")
+        self._tell(LEADS, self._name)
         # The kernel ends it when this process is killed; systemd ends what it has started in turn.
         command = ["setpriv", "--pdeathsig", "KILL", *self._command]
         self._program = program = subprocess.Popen(command, process_group=0)

@@ -1,4 +1,4 @@
-"""The host of the job and the producer fails, and another takes over, while data flows."""
+"""The job fails on the host that runs it, and another takes over, while data flows."""
 
 from __future__ import annotations
 
@@ -27,6 +27,27 @@ def shown(target: Target, host: str, unit: str, name: str) -> str:
 def kill(target: Target, host: str, unit: str, signal: str) -> None:
     """Send a signal to all processes of a unit."""
     run(target, host, "sudo", "systemctl", "kill", f"--signal={signal}", "--kill-whom=all", unit)
+
+
+def another_leads(target: Target, leader: str, patience: float) -> str:
+    """Wait until another host runs the job; return which."""
+    return wait_for(
+        "another host leads",
+        lambda: host_running(target, "imdb-streaming"),
+        lambda host: host != leader,
+        120 * patience,
+    )
+
+
+def all_is_in_silver(feeder: Feeder, tables: Tables, patience: float) -> None:
+    """Wait until silver has all that was acknowledged until now."""
+    sent = feeder.sent()
+    wait_for(
+        "what was sent by then is in silver",
+        lambda: len(sent - set(tables.event_ids())),
+        lambda missing: missing == 0,
+        240 * patience,
+    )
 
 
 @pytest.fixture
@@ -60,20 +81,9 @@ def test_a_paused_job_is_replaced_and_changes_nothing_when_it_wakes(
     began = time.monotonic()
     kill(target, leader, "imdb-streaming", "STOP")
     try:
-        successor = wait_for(
-            "another host leads",
-            lambda: host_running(target, "imdb-streaming"),
-            lambda host: host != leader,
-            120 * patience,
-        )
+        successor = another_leads(target, leader, patience)
         led = time.monotonic() - began
-        sent = steady_feeder.sent()
-        wait_for(
-            "what was sent by then is in silver",
-            lambda: len(sent - set(tables.event_ids())),
-            lambda missing: missing == 0,
-            240 * patience,
-        )
+        all_is_in_silver(steady_feeder, tables, patience)
         flowed = time.monotonic() - began
     finally:
         kill(target, leader, "imdb-streaming", "CONT")
@@ -99,17 +109,6 @@ def test_a_job_that_is_killed_is_replaced_at_once(
     nothing_is_lost: Callable[[], None],
 ) -> None:
     kill(target, leader, "imdb-streaming", "KILL")
-    wait_for(
-        "another host leads",
-        lambda: host_running(target, "imdb-streaming"),
-        lambda host: host != leader,
-        120 * patience,
-    )
-    sent = steady_feeder.sent()
-    wait_for(
-        "what was sent by then is in silver",
-        lambda: len(sent - set(tables.event_ids())),
-        lambda missing: missing == 0,
-        240 * patience,
-    )
+    another_leads(target, leader, patience)
+    all_is_in_silver(steady_feeder, tables, patience)
     nothing_is_lost()

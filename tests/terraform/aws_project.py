@@ -48,9 +48,11 @@ class Project:
             timeout=600,
             check=False,
         )
-        said = done.stdout + done.stderr
-        assert done.returncode == code, f"terraform {' '.join(arguments)}:\n{said[-6000:]}"
-        return said if code else done.stdout
+        # What went wrong comes first: the end of a long text may be cut off on its way to a reader.
+        assert done.returncode == code, (
+            f"terraform {' '.join(arguments)}:\n{done.stderr}\n{done.stdout[-6000:]}"
+        )
+        return done.stdout + done.stderr if code else done.stdout
 
     def apply(self, *arguments: str) -> None:
         """Apply without asking."""

@@ -1,20 +1,26 @@
-"""moto's server, closer to AWS in three things; run by aws_moto.py as a program of its own.
+"""moto's server, closer to AWS in four things; run by aws_moto.py as a program of its own.
 
 An instance that is terminated gives back its interface and address. It is in the security groups of
-its first interface. A rule keeps its description when it names a group instead of a range.
+its first interface. A rule keeps its description when it names a group instead of a range. Requests
+that come at once are all answered rightly: moto's tables are plain dictionaries that its threads
+change while others walk through them, so one request is served after the other.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 from typing import Any
 
 from moto.ec2.models.instances import Instance
 from moto.ec2.models.security_groups import SecurityGroupRule
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.server import main
 
 terminate_as_moto_does = Instance.terminate
 start_as_moto_does = Instance.__init__
+answer_as_moto_does = DomainDispatcherApplication.__call__
+answering = threading.Lock()
 
 
 def start(instance: Instance, *arguments: Any, **named: Any) -> None:
@@ -41,11 +47,18 @@ def description(rule: SecurityGroupRule) -> str | None:
     return None
 
 
+def answer(application: DomainDispatcherApplication, *request: Any) -> Any:
+    """Answer a request when those before it are answered."""
+    with answering:
+        return answer_as_moto_does(application, *request)
+
+
 if __name__ == "__main__":
     for of, name, better in (
         (Instance, "__init__", start),
         (Instance, "terminate", terminate),
         (SecurityGroupRule, "description", property(description)),
+        (DomainDispatcherApplication, "__call__", answer),
     ):
         setattr(of, name, better)
     main(sys.argv[1:])

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 _BEAT_SECONDS = 5.0
 #: Seconds between two looks at what has happened.
 _LOOK_SECONDS = 0.2
+#: Seconds by which a host that was killed as leader comes after the others.
+_BEHIND_SECONDS = 2.0
 
 LEADS, STANDS_BY, STOPPED = "leads", "stands by", "stopped"
 
@@ -66,13 +69,18 @@ class Standby:
                 told = leader
             self._tell(STANDS_BY, leader)
             notify("READY=1", f"STATUS=standing by: {leader} leads", "WATCHDOG=1")
-            self._wait_for_change()
+            self._wait(_BEAT_SECONDS, self._election.changed)
+            if leader == self._name:
+                # It was killed, and its session of before goes on: one that stood by goes first.
+                self._wait(_BEHIND_SECONDS)
         return 0
 
-    def _wait_for_change(self) -> None:
-        end = time.monotonic() + _BEAT_SECONDS
+    def _wait(self, seconds: float, event: threading.Event | None = None) -> None:
+        """Wait for a time, for the event at most, and not when it is to stop."""
+        event = event or threading.Event()
+        end = time.monotonic() + seconds
         while not self._stopping and time.monotonic() < end:
-            if self._election.changed.wait(_LOOK_SECONDS):
+            if event.wait(_LOOK_SECONDS):
                 break
 
     def _run_program(self) -> int:

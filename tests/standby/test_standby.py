@@ -66,6 +66,21 @@ def test_the_next_follows_when_one_is_killed(start: Start, runs: Runs, victim: s
     assert one.process.wait(10) == (-9 if victim == "the host's process" else 128 + 9)
 
 
+@pytest.mark.parametrize("round_", [1, 2])  # without the rule it would be one that is drawn
+def test_one_that_was_killed_and_starts_again_comes_after_the_others(
+    start: Start, runs: Runs, round_: int
+) -> None:
+    one = start("one")
+    wait_until("one runs", lambda: runs("one") is not None)
+    two = start("two")
+    wait_until("two stands by", lambda: two.role == "stands by")
+    one.end()
+    again = start("one")
+    wait_until("two runs", lambda: runs("two") is not None)
+    wait_until("one stands by", lambda: again.role == "stands by")
+    assert runs("one") is None
+
+
 def test_one_that_was_paused_ends_its_program_when_it_wakes(start: Start, runs: Runs) -> None:
     one = start("one")
     wait_until("one runs", lambda: runs("one") is not None)

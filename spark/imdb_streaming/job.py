@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from py4j.protocol import Py4JNetworkError
+from py4j.protocol import Py4JError, Py4JNetworkError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
@@ -27,6 +27,8 @@ from imdb_streaming.transformations import parse_events
 
 #: The status file is written at least so often, so that its age tells whether the job lives.
 STATUS_SECONDS = 5
+#: Spark's own number of executors of an application that has said none: spark.cores.max bounds it.
+_NO_LIMIT = 2**31 - 1
 
 log = logging.getLogger("imdb_streaming")
 
@@ -67,7 +69,11 @@ def run(config: Config, stopping: threading.Event) -> None:
         load = Load.start(config, spark, events)
 
         notify(READY="1", STATUS=load.status.line())
-        executors = ExecutorWatch(lambda: _executors(spark), config.executor_wait_seconds)
+        executors = ExecutorWatch(
+            lambda: _executors(spark),
+            config.executor_wait_seconds,
+            lambda: _ask_for_executors(spark),
+        )
         load.watch(stopping, executors)
     except (Py4JNetworkError, ConnectionError) as error:
         log.error("Spark's JVM is gone; was it killed, or out of memory? (%s)", error)
@@ -98,6 +104,23 @@ def take_up(config: Config) -> None:
 def _executors(spark: SparkSession) -> int:
     """How many executors the job has now; the driver is counted among them by Spark."""
     return int(spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size()) - 1
+
+
+def _ask_for_executors(spark: SparkSession) -> None:
+    """Have the master look for room for executors, within spark.cores.max, as at the beginning.
+
+    Spark waits for its answer; nobody here does.
+    """
+    context = spark.sparkContext._jsc.sc()
+    nowhere = spark._jvm.PythonUtils.toScalaMap({})
+
+    def ask() -> None:
+        try:
+            context.requestTotalExecutors(_NO_LIMIT, 0, nowhere)
+        except (Py4JError, ConnectionError) as error:
+            log.warning("The Spark master was asked for executors, in vain: %s", error)
+
+    threading.Thread(target=ask, name="ask for executors", daemon=True).start()
 
 
 @dataclass

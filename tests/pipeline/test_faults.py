@@ -124,6 +124,18 @@ def test_killed_executor_is_replaced(target: Target, patience: float) -> None:
     wait_for("there is a new executor", executors, lambda now: bool(now - before), 60 * patience)
 
 
+@pytest.mark.usefixtures("recovery")
+def test_stopped_worker_lets_its_executor_finish_its_tasks(target: Target, patience: float) -> None:
+    began = as_root(target, "imdb-streaming", "date", "+%s").strip()
+    as_root(target, "spark-worker", "systemctl", "restart", "spark-worker", seconds=120 * patience)
+    since = ("journalctl", "--output=cat", f"--since=@{began}")
+    worker = as_root(target, "spark-worker", *since, "--unit=spark-worker")
+    assert "Decommission worker" in worker, worker
+    assert "finished with state EXITED" in worker, worker
+    job = as_root(target, "imdb-streaming", *since, "--unit=imdb-streaming")
+    assert "Lost task" not in job, job
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("recovery")
 @pytest.mark.parametrize("unit", UNITS)

@@ -16,11 +16,19 @@ from ..waiting import wait_for
 from .cluster import Watch, invocations, restarted
 from .deployment import run_playbook
 from .messages import Feeder
+from .silver_watch import SilverWatch
+from .tables import Tables
 
 pytestmark = pytest.mark.cluster
 
-# A version to come to and to go back from, in artifacts/artifacts.lock.
+# Versions to come to and to go back from, in artifacts/artifacts.lock.
 OTHER_KAFKA = "3.9.1"
+OTHER_SPARK = "4.0.0"
+GROUPS_OF_SPARK = {
+    "spark-master": "spark_master",
+    "spark-worker": "spark_worker",
+    "imdb-streaming": "streaming",
+}
 
 
 @pytest.fixture
@@ -118,6 +126,47 @@ def test_kafka_is_upgraded_and_goes_back_without_a_pause(
     stall = steady_feeder.longest_stall()
     record_property("longest_stall_seconds", round(stall, 1))
     print(f"there and back: longest stall {stall:.1f} s, {len(steady_feeder.sent())} sent")
+
+
+@pytest.mark.slow
+def test_spark_is_upgraded_and_goes_back_while_data_flows(
+    target: Target,
+    variables: HostVariables,
+    steady_feeder: Feeder,
+    tables: Tables,
+    nothing_is_lost: Callable[[], None],
+    record_property: Callable[[str, object], None],
+) -> None:
+    own = str(variables["spark_version"])
+    assert own != OTHER_SPARK
+    watch = SilverWatch(tables)
+    try:
+        for version in (OTHER_SPARK, own):
+            before = invocations(target)
+            done = run_playbook("-e", f"spark_version={version}", playbook="upgrade.yml")
+            assert done.exit_code == 0, done.end
+            assert restarted(before, invocations(target)) == {
+                (host, unit)
+                for unit, group in GROUPS_OF_SPARK.items()
+                for host in target.groups[group]
+            }
+            for host in target.groups["streaming"] + target.groups["spark_worker"]:
+                assert run(target, host, "readlink", "/opt/spark/current").strip() == version
+        nothing_is_lost()
+        waits = [
+            (watch.seen(row.event_id) or time.monotonic()) - row.begun
+            for row in steady_feeder.acknowledged()
+        ]
+    finally:
+        watch.stop()
+    assert not watch.problems, watch.problems[:5]
+    stall = steady_feeder.longest_stall()
+    record_property("longest_stall_seconds", round(stall, 1))
+    record_property("longest_wait_for_silver_seconds", round(max(waits), 1))
+    print(
+        f"there and back: longest stall {stall:.1f} s, longest wait for silver {max(waits):.1f} s,"
+        f" {len(waits)} sent"
+    )
 
 
 @pytest.mark.slow

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from urllib.request import urlopen
 
 import pytest
-from hosts import Target, load, run
+from hosts import Target, host_running, load, run
 from kafka import KafkaAdminClient
 
 from ..variables import HostVariables
@@ -42,6 +43,17 @@ def play(*arguments: str, playbook: str) -> None:
     assert done.exit_code == 0, done.end
 
 
+def leave(hosts: list[str]) -> None:
+    """Take everything off these hosts."""
+    play("-e", json.dumps({"scale_leaving": hosts}), playbook="scale.yml")
+
+
+def state_of_worker(target: Target, host: str) -> str:
+    return run(
+        target, host, "systemctl", "show", "--property=ActiveState", "--value", "spark-worker"
+    ).strip()
+
+
 def test_a_broker_and_a_worker_join_and_leave_again(
     target: Target,
     bootstrap: str,
@@ -49,7 +61,7 @@ def test_a_broker_and_a_worker_join_and_leave_again(
     nothing_is_lost: Callable[[], None],
 ) -> None:
     before = hosts_of(target)
-    broker = f"{name_of(target)}-broker-4"
+    broker, worker = (f"{name_of(target)}-{key}" for key in NEW)
     try:
         apply(target, before | NEW)
         play(playbook="scale.yml")
@@ -58,16 +70,65 @@ def test_a_broker_and_a_worker_join_and_leave_again(
         # It shares its rack with another, and with it the replicas of that rack.
         assert any(NEW_ID in brokers for brokers in placed.values()), placed
 
-        leaving = json.dumps({"scale_leaving": [broker]})
-        play("-e", leaving, playbook="scale.yml")
+        leave([broker, worker])
         placed = replicas(bootstrap)
         assert all(len(brokers - {NEW_ID}) == 3 for brokers in placed.values()), placed
         assert NEW_ID not in set().union(*placed.values())
+        assert state_of_worker(load(target.name), worker) == "inactive"
     finally:
         apply(target, before)
     assert broker not in load(target.name).hosts
     play(playbook="site.yml")
     nothing_is_lost()
+
+
+def test_a_worker_that_leaves_finishes_its_tasks(
+    target: Target,
+    variables: HostVariables,
+    patience: float,
+    nothing_is_lost: Callable[[], None],
+) -> None:
+    busy = wait_for(
+        "the job has executors",
+        lambda: workers_in_use(target, str(variables["spark_master_webui_port"])),
+        lambda found: len(found) > 0,
+        60 * patience,
+    )
+    job = host_running(target, "imdb-streaming")
+    began = run(target, job, "date", "+%s").strip()
+    try:
+        leave(busy[:1])
+        assert state_of_worker(target, busy[0]) == "inactive"
+        said = run(target, job, "sudo", "journalctl", "--unit=imdb-streaming", f"--since=@{began}")
+        assert "Lost task" not in said
+    finally:
+        play(playbook="site.yml")
+    assert state_of_worker(target, busy[0]) == "active"
+    nothing_is_lost()
+
+
+def workers_in_use(target: Target, port: str) -> list[str]:
+    """Return the hosts of the workers that have executors, as the leading master says."""
+    names = {str(it["host_address"]): name for name, it in target.hosts.items()}
+    found = []
+    for host in target.groups["spark_master"]:
+        address = target.hosts[host]["host_external_address"]
+        with urlopen(f"http://{address}:{port}/json/", timeout=10) as answer:
+            workers = json.load(answer)["workers"]
+        found += [names[it["host"]] for it in workers if it["coresused"] > 0]
+    return found
+
+
+@pytest.mark.parametrize("whole_group", [False, True], ids=["nobody", "all workers"])
+def test_who_cannot_leave_is_refused(target: Target, whole_group: bool) -> None:
+    hosts = target.groups["spark_worker"] if whole_group else ["nobody-1"]
+    arguments = ("-e", json.dumps({"scale_leaving": hosts}))
+    refused = run_playbook(*arguments, playbook="scale.yml")
+    assert refused.exit_code != 0
+    named = "all workers" if whole_group else hosts[0]
+    assert f"scale_leaving names {named}" in refused.output
+    assert "Nothing was changed" in refused.output
+    assert set(refused.changed.values()) <= {0}, refused.changed_tasks
 
 
 def test_a_lost_host_comes_back_empty_and_is_filled_again(

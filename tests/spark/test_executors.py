@@ -2,7 +2,12 @@
 
 import pytest
 
-from imdb_streaming.executors import ExecutorsLostError, ExecutorWatch
+from imdb_streaming.executors import (
+    ASKING_EVERY_SECONDS,
+    ASKING_SECONDS,
+    ExecutorsLostError,
+    ExecutorWatch,
+)
 
 LIMIT = 60
 
@@ -13,9 +18,13 @@ class Clock:
     def __init__(self) -> None:
         self.now = 1000.0
         self.executors = 0
+        self.asked = 0
 
     def watch(self) -> ExecutorWatch:
-        return ExecutorWatch(lambda: self.executors, LIMIT, lambda: self.now)
+        return ExecutorWatch(lambda: self.executors, LIMIT, self.ask, lambda: self.now)
+
+    def ask(self) -> None:
+        self.asked += 1
 
 
 def test_executors_that_are_lost_for_too_long_end_the_job() -> None:
@@ -46,3 +55,35 @@ def test_a_job_that_never_had_an_executor_waits_for_a_worker() -> None:
     for _ in range(3):
         watch.check()
         clock.now += 10 * LIMIT
+
+
+def test_the_master_is_asked_for_another_in_place_of_one_that_has_gone() -> None:
+    clock = Clock()
+    watch = clock.watch()
+    for executors, asked in (
+        (0, 0),
+        (1, 0),
+        (2, 0),
+        (1, 1),
+        (1, 2),
+        (2, 2),
+        (2, 2),
+        (0, 3),
+        (1, 3),
+    ):
+        clock.executors = executors
+        watch.check()
+        assert clock.asked == asked
+        clock.now += ASKING_EVERY_SECONDS
+
+
+def test_the_master_is_not_asked_more_often_or_for_longer_than_is_of_use() -> None:
+    clock = Clock()
+    watch = clock.watch()
+    clock.executors = 2
+    watch.check()
+    clock.executors = 1
+    for _ in range(10 * int(ASKING_SECONDS)):
+        watch.check()
+        clock.now += 0.5
+    assert clock.asked == int(ASKING_SECONDS / ASKING_EVERY_SECONDS) + 1

@@ -128,7 +128,7 @@ def test_status_and_log_tell_each_batch(
         load = run_job()
         # The query has ended by itself, which the job takes for its death.
         with pytest.raises(QueryDiedError, match="Query movies died"):
-            load.watch(threading.Event(), ExecutorWatch(lambda: 1, 60))
+            load.watch(threading.Event(), ExecutorWatch(lambda: 1, 60, lambda: None))
     lines = [r.getMessage() for r in caplog.records if r.levelno == logging.INFO]
     file = prepared.silver_folder / "main-0000000000.parquet"
     (line,) = [line for line in lines if line.startswith("batch 0: ")]
@@ -251,7 +251,7 @@ def test_watch_notices_that_another_start_has_taken_over(
     load = run_job()
     with_term(prepared)
     with pytest.raises(OvertakenError, match=f"has removed .*{prepared.term}"):
-        load.watch(threading.Event(), ExecutorWatch(lambda: 1, 60))
+        load.watch(threading.Event(), ExecutorWatch(lambda: 1, 60, lambda: None))
 
 
 def test_stop_ends_the_watch(
@@ -261,7 +261,7 @@ def test_stop_ends_the_watch(
     load = run_job()
     stopping = threading.Event()
     stopping.set()
-    load.watch(stopping, ExecutorWatch(lambda: 1, 60))
+    load.watch(stopping, ExecutorWatch(lambda: 1, 60, lambda: None))
 
 
 def test_lag_is_the_sum_over_partitions() -> None:

@@ -188,7 +188,7 @@ kill_host() {
     for file in "$LOCAL_FOLDER/init.id" "$LOCAL_FOLDER/nspawn.id"; do
         if lives "$file"; then
             read -r pid _ <"$file"
-            kill -KILL "$pid"
+            kill -KILL "$pid" 2>/dev/null || true # it may have ended just now
             wait_for 10 gone "$file" || fail "process $pid of host $LOCAL_HOST does not end"
         fi
         rm -f "$file"
@@ -201,7 +201,7 @@ stop() {
     local pid
     if lives "$LOCAL_FOLDER/init.id"; then
         read -r pid _ <"$LOCAL_FOLDER/init.id"
-        kill -s RTMIN+4 "$pid" # systemd's signal for poweroff.target
+        kill -s RTMIN+4 "$pid" 2>/dev/null || true # systemd's signal for poweroff.target
         wait_for 10 gone "$LOCAL_FOLDER/init.id" || true # then it is killed
     fi
     kill_host

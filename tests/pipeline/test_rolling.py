@@ -104,6 +104,33 @@ def test_a_changed_setting_restarts_the_brokers_one_after_the_other(
 
 
 @pytest.mark.slow
+def test_a_changed_setting_restarts_spark_one_host_after_the_other(
+    target: Target, variables: HostVariables, nothing_is_lost: Callable[[], None]
+) -> None:
+    ports = {"spark_master": "spark_master_port", "spark_worker": "spark_worker_port"}
+    addresses = [
+        (target.hosts[host]["host_address"], int(variables[port]))
+        for group, port in ports.items()
+        for host in target.groups[group]
+    ]
+    own = {
+        name: int(variables[name])
+        for name in ("spark_master_memory_mb", "spark_worker_daemon_memory_mb")
+    }
+    for more in (1, 0):
+        asked = [f"-e{name}={value + more}" for name, value in own.items()]
+        before = invocations(target)
+        with Watch(addresses) as watch:
+            deployed = run_playbook(*asked)
+        assert deployed.exit_code == 0, deployed.end
+        assert len(watch.most_away) == 1, f"away at once: {watch.most_away}"
+        assert restarted(before, invocations(target)) == {
+            (host, group.replace("_", "-")) for group in ports for host in target.groups[group]
+        }
+    nothing_is_lost()
+
+
+@pytest.mark.slow
 def test_kafka_is_upgraded_and_goes_back_without_a_pause(
     target: Target,
     variables: HostVariables,

@@ -165,10 +165,11 @@ def render_streaming(streaming: dict[str, Any] | None) -> Iterator[str]:
         f"{number(streaming['duplicates'])} sent again"
     )
     query = streaming["query"]
+    lag = "unknown" if query["lag"] is None else number(query["lag"])
     yield (
         f"           batch {number(query['batch_id'])}, {age(query['at'])}: "
         f"{number(query['rows_in'])} in, {number(query['rows_written'])} written, "
-        f"input {number(query['input_rate'], 1)}/s, lag {number(query['lag'])}"
+        f"input {number(query['input_rate'], 1)}/s, lag {lag}"
     )
 
 

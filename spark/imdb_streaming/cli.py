@@ -7,16 +7,18 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from imdb_streaming import __version__, contract, guards, jvm, runs, terms
+from imdb_streaming import __version__, contract, guards, jvm, presence, runs, terms
 from imdb_streaming.compact import CompactionCutOffError, compact
 from imdb_streaming.config import Config, ConfigError, load_config
 from imdb_streaming.executors import ExecutorsLostError
 from imdb_streaming.files import OvertakenError, local
-from imdb_streaming.job import QueryDiedError, run
+from imdb_streaming.job import QueryDiedError, check_tables, check_topic, open_state, run
 from imdb_streaming.session import connect
+from imdb_streaming.status import last_commit
 from imdb_streaming.stopping import end_late_stop, ended_when_overtaken, listen_for_stop
 from imdb_streaming.storage import StorageError, open_places
 
@@ -59,6 +61,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="Spark master; the default takes no cores from the running job (%(default)s)",
     )
     commands.add_parser("compact", help="join the tables' small files, beside the running job")
+    # Without a help, and so not listed: the unit of a host that stands by calls it.
+    commands.add_parser("remember")
     commands.add_parser(
         "accept-loss", help="let the job go on without messages that the topic has lost"
     ).add_argument("--yes", action="store_true", help="do not ask")
@@ -86,6 +90,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
             stopping,
         ),
         "compact": lambda: _compact(load_config(environ)),
+        "remember": lambda: _remember(load_config(environ)),
         "accept-loss": lambda: _accept_loss(load_config(environ), given.yes),
     }
     try:
@@ -114,6 +119,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
 
 def _run(config: Config, stopping: threading.Event) -> None:
     log.info("imdb-streaming %s, run %s", __version__, config.run_id)
+    presence.refuse_if_gone(config)
     guards.prepare_folders(config)
     with terms.hold(config, take_over=config.take_over) as held, ended_when_overtaken(held):
         run(held, stopping)
@@ -123,36 +129,72 @@ def _run(config: Config, stopping: threading.Event) -> None:
 
 def _check(config: Config) -> None:
     guards.check_connector(config)
+    presence.refuse_if_gone(config)
+    _check_places(config)
     guards.check_folders(config)
     if not config.is_in_bucket:
-        guards.check_belongs_together(config, mark=False)
+        check_tables(config)
     guards.wait_for_broker(config, threading.Event())
     spark = _local_spark(config)
-    if config.is_in_bucket:
-        config = open_places(config, spark)
-        guards.check_belongs_together(config, mark=False)
-    topic = jvm.read_topic(spark, config.bootstrap_servers, config.topic)
-    contract.check_contract(config, topic, note=False)
-    contract.check_offsets(config, topic)
-    spark.stop()
+    try:
+        if config.is_in_bucket:
+            config = open_places(config, spark)
+            check_tables(config)
+        topic = check_topic(config, spark, note=False)
+        if last_commit(config.checkpoint_folder) is not None:
+            open_state(config, spark)
+    finally:
+        spark.stop()
     log.info(
-        "All is well: %s has %d partitions, run %s can start or go on.",
+        "All is well: %s has %d partitions, run %s can %s.",
         config.topic,
         len(topic.ends),
         config.run_id,
+        _what_it_can(config),
     )
+
+
+def _what_it_can(config: Config) -> str:
+    if not runs.is_waiting(config):
+        return "start or go on"
+    if runs.is_behind(config):
+        return f"catch up with run {runs.run_in_service(config)} and take its place"
+    return f"take the place of run {runs.run_in_service(config)}"
+
+
+def _check_places(config: Config) -> None:
+    """See that a start could make the folders that are missing."""
+    for place in (config.output_path, config.output_path_csv):
+        if not isinstance(place, Path) or place.exists():
+            continue
+        above = next(folder for folder in place.parents if folder.exists())
+        if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+            raise guards.StartRefusedError(
+                f"{place} is not there, and cannot be made in {above} by user {os.getuid()}. Make "
+                f"it a folder that this user may write to (install -d -o {os.getuid()} {place}; is "
+                "its disk mounted?), or change OUTPUT_PATH or OUTPUT_PATH_CSV."
+            )
 
 
 def _reset(config: Config, is_sure: bool) -> None:
     runs.refuse_in_bucket(config, "reset")
-    guards.prepare_folders(config)
-    with terms.hold(config) as held:
+    gone = presence.missing_run(config)
+    if gone:
         _ask(
             is_sure,
-            f"Tables and checkpoint of run {config.run_id} in {config.output_path} and "
-            f"{config.output_path_csv} are set aside; readers find no rows until the job has read "
-            "the topic again.",
+            f"{config.output_path} holds nothing, and has held the tables of RUN_ID={gone}: is its "
+            "disk mounted? The next start begins there from the topic's first message.",
         )
+    guards.prepare_folders(config)
+    with terms.hold(config) as held:
+        if not gone:
+            _ask(
+                is_sure,
+                f"Tables and checkpoint of run {config.run_id} in {config.output_path} and "
+                f"{config.output_path_csv} are set aside; readers find no rows until the job has "
+                "read the topic again.",
+            )
+        presence.forget(held)
         for folder in runs.set_aside(held):
             log.info("What was there is in %s.", folder)
     log.info("Start the job to begin anew: systemctl restart imdb-streaming")
@@ -160,6 +202,7 @@ def _reset(config: Config, is_sure: bool) -> None:
 
 def _reprocess(config: Config, master: str, stopping: threading.Event) -> None:
     runs.refuse_in_bucket(config, "reprocess")
+    presence.refuse_if_gone(config)
     in_service = runs.run_in_service(config)
     if in_service == config.run_id:
         raise guards.StartRefusedError(
@@ -199,7 +242,14 @@ def _compact(config: Config) -> None:
     spark.stop()
 
 
+def _remember(config: Config) -> None:
+    """Note the run that the output folder holds now, for when this host runs the job."""
+    if not config.is_in_bucket and (in_service := runs.run_in_service(config)):
+        presence.remember(replace(config, run_id=in_service))
+
+
 def _accept_loss(config: Config, is_sure: bool) -> None:
+    presence.refuse_if_gone(config)
     guards.prepare_folders(config)
     with terms.hold(config) as held:
         spark = _local_spark(held)

@@ -47,6 +47,8 @@ class Config:
     spark_driver_port: int | None
     spark_block_manager_port: int | None
     spark_ui_port: int | None
+    #: A folder on this host's own disk, for what it remembers of the output folder; None for none.
+    host_folder: Path | None = None
     #: Whether a start takes over from a job that holds the tables, in place of being refused.
     take_over: bool = False
     #: Whether this run is made beside the one in service (`imdb-streaming reprocess`).
@@ -169,6 +171,7 @@ def load_config(environ: Mapping[str, str] | None = None) -> Config:
         spark_driver_port=reader.optional("SPARK_DRIVER_PORT", _port),
         spark_block_manager_port=reader.optional("SPARK_BLOCK_MANAGER_PORT", _port),
         spark_ui_port=reader.optional("SPARK_UI_PORT", _port),
+        host_folder=reader.optional("HOST_FOLDER", _absolute_path),
         take_over=reader.get("TAKE_OVER", _yes_or_no, "no"),
     )
     reader.raise_errors()

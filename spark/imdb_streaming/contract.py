@@ -10,21 +10,18 @@ import logging
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from imdb_streaming.bucket import Place
+from imdb_streaming.checkpoint import LOSS_FILE, by_partition, read_offsets
+from imdb_streaming.checkpoint import planned_offsets as planned_offsets
 from imdb_streaming.config import Config
 from imdb_streaming.files import write_atomically
-from imdb_streaming.guards import StartRefusedError
 from imdb_streaming.jvm import TopicState
+from imdb_streaming.refusals import StartRefusedError
 from imdb_streaming.schema import SILVER_SCHEMA
-from imdb_streaming.status import last_commit
 
-#: Both lie in the checkpoint's folder.
+#: In the checkpoint's folder.
 CONTRACT_FILE = "_contract.json"
-LOSS_FILE = "_accepted_loss.json"
 
 log = logging.getLogger(__name__)
-
-Offsets = dict[int, int]
 
 
 @dataclass(frozen=True)
@@ -92,9 +89,8 @@ def check_offsets(config: Config, topic: TopicState) -> bool:
 
     Returns True if messages are lost and `imdb-streaming accept-loss` has said to go on.
     """
-    planned = planned_offsets(config.checkpoint_folder)
-    if planned is None:
-        return False
+    checkpoint = config.checkpoint_folder
+    planned = planned_offsets(checkpoint) or read_offsets(checkpoint) or {}
     for partition, offset in planned.items():
         if topic.ends.get(partition, -1) < offset:
             there = (
@@ -124,12 +120,17 @@ def check_offsets(config: Config, topic: TopicState) -> bool:
 
 
 def lost_messages(config: Config, topic: TopicState) -> dict[int, tuple[int, int]]:
-    """By partition, the first and last offset that comes next and is not there any more."""
-    read = _offsets_of(config.checkpoint_folder, last_commit(config.checkpoint_folder)) or {}
+    """By partition, the first and last offset that comes next and is not there any more.
+
+    A partition that was added since comes from its offset 0, as Spark has it too.
+    """
+    read = read_offsets(config.checkpoint_folder)
+    if read is None:
+        return {}
     return {
         partition: (read.get(partition, 0), beginning - 1)
         for partition, beginning in topic.beginnings.items()
-        if partition in read and beginning > read[partition]
+        if beginning > read.get(partition, 0)
     }
 
 
@@ -158,30 +159,4 @@ def _loss(config: Config) -> dict[str, Any]:
     noted: dict[str, Any] = {"accepted": {}, "messages": 0}
     if path.exists():
         noted = json.loads(path.read_bytes())
-    return noted | {"accepted": _by_partition(noted["accepted"])}
-
-
-def planned_offsets(checkpoint: Place) -> Offsets | None:
-    """Where the last batch ends that was begun, by partition; None before the first one."""
-    batches = [int(path.name) for path in checkpoint.glob("offsets/*") if path.name.isdigit()]
-    return _offsets_of(checkpoint, max(batches, default=None))
-
-
-def _offsets_of(checkpoint: Place, batch: int | None) -> Offsets | None:
-    """Where a batch ends; Spark writes a line of settings, and one for each source."""
-    if batch is None:
-        return None
-    path = checkpoint / "offsets" / str(batch)
-    try:
-        (by_partition,) = json.loads(path.read_text().splitlines()[-1]).values()
-        return _by_partition(by_partition)
-    except (OSError, ValueError, AttributeError) as error:
-        raise StartRefusedError(
-            f"{path} cannot be read as offsets ({error}): the checkpoint is damaged. Restore it "
-            "from a backup, or begin anew from the topic's first message, keeping what is there "
-            "aside: imdb-streaming reset"
-        ) from error
-
-
-def _by_partition(offsets: dict[str, Any]) -> Offsets:
-    return {int(partition): int(offset) for partition, offset in offsets.items()}
+    return noted | {"accepted": by_partition(noted["accepted"])}

@@ -5,6 +5,8 @@ Nothing here ever removes a table or a checkpoint.
 Checkpoint and output belong together by an id: the first start writes the same file RUN_FILE
 into each of places(), before any of them holds data. So where no place holds data, a start
 is a first start, whatever a crash left of those files; where one does, all must show the same id.
+Backups of two times show the same id too: so no place may be of a later batch than the checkpoint
+has planned, and the table not have less than the state says was written.
 """
 
 import hashlib
@@ -19,23 +21,19 @@ import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from imdb_streaming import checkpoint
 from imdb_streaming.bucket import BucketPath, Place
 from imdb_streaming.config import Config
 from imdb_streaming.files import remove_tree, uri, write_atomically
+from imdb_streaming.refusals import ADVICE as ADVICE
+from imdb_streaming.refusals import StartRefusedError as StartRefusedError
 from imdb_streaming.sinks import read_totals
 
 #: Begins with an underscore, so that readers of a table skip it.
 RUN_FILE = "_run.json"
 
-#: The ways out where what is there cannot be gone on with.
-ADVICE = (
-    "Either put back what was moved or restore it from a backup; or begin anew from the topic's "
-    "first message, keeping what is there aside: imdb-streaming reset"
-)
-
-
-class StartRefusedError(Exception):
-    """Starting would lose, double or mix rows, or cannot work. The text says what to do."""
+#: What a file of the tables or of the state has in its name: the last batch that it holds.
+_LAST_BATCH = re.compile(r".*[-_]([0-9]{10})(\.parquet)?")
 
 
 class BrokerUnreachableError(Exception):
@@ -154,6 +152,7 @@ def check_belongs_together(config: Config, *, mark: bool = True) -> None:
             write_atomically(place / RUN_FILE, content, out_of(config, place))
         return
     if len(set(runs.values())) == 1 and None not in runs.values():
+        _refuse_later_batches(config)
         _refuse_emptied_table(config)
         return
     lacking = [place for place, run in runs.items() if run is None]
@@ -268,3 +267,38 @@ def _refuse_emptied_table(config: Config) -> None:
             f"rows were written, but {config.silver_folder} holds no file: they would never be "
             f"written again. {ADVICE}"
         )
+
+
+def check_rows(config: Config, rows: int) -> None:
+    """Refuse a table with fewer rows than the job's state says were written to it."""
+    written = read_totals(config).silver_rows
+    if rows < written:
+        raise StartRefusedError(
+            f"{config.silver_folder} holds {rows} rows, but {config.state_folder} says that "
+            f"{written} were written: the table is older than the checkpoint, or someone has "
+            f"removed files. What is missing would never be written again. {ADVICE}"
+        )
+
+
+def _refuse_later_batches(config: Config) -> None:
+    """Refuse a checkpoint that is older than the tables: it would cut other batches, whose files
+    stand beside those of before."""
+    folders = (config.silver_folder, config.dead_letters_folder, config.state_folder)
+    # Before the plans: a job that runs plans first, and this is looked at beside it too.
+    latest = [(_latest_batch(folder), folder) for folder in folders]
+    checkpoint.check(config.checkpoint_folder)
+    planned = checkpoint.last_batch(config.checkpoint_folder, "offsets")
+    for batch, folder in latest:
+        if batch > (-1 if planned is None else planned):
+            begun = "no batch" if planned is None else f"batch {planned} as the last one"
+            raise StartRefusedError(
+                f"{folder} has a file of batch {batch}, but the checkpoint "
+                f"{config.checkpoint_folder} has begun {begun}: it is older, and would write "
+                f"rows again that are there already. {ADVICE}"
+            )
+
+
+def _latest_batch(folder: Place) -> int:
+    """The highest number of a batch in a folder's files; -1 for none."""
+    names = (_LAST_BATCH.fullmatch(path.name) for path in folder.glob("*-*"))
+    return max((int(found[1]) for found in names if found), default=-1)

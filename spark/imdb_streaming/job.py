@@ -5,28 +5,35 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from py4j.protocol import Py4JError, Py4JNetworkError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from imdb_streaming import contract, guards, jvm, runs, terms
+from imdb_streaming import contract, guards, jvm, presence, runs, terms
+from imdb_streaming.bucket import Place
 from imdb_streaming.config import Config
 from imdb_streaming.executors import ExecutorsLostError, ExecutorWatch
 from imdb_streaming.files import local, uri
+from imdb_streaming.locks import tables_locked
 from imdb_streaming.metrics import MetricsServer
 from imdb_streaming.notify import notify
 from imdb_streaming.session import connect, read_messages
-from imdb_streaming.sinks import MOVIES, BatchResult, MovieSink, count_rows
+from imdb_streaming.sinks import MOVIES, BatchResult, MovieSink
 from imdb_streaming.status import IndexStatus, QueryStatus, Status, batch_line, last_commit
 from imdb_streaming.stopping import STOP_SECONDS, end_in, listen_for_stop
 from imdb_streaming.storage import open_places
 from imdb_streaming.transformations import parse_events
+from imdb_streaming.turns import Turns
 
 #: The status file is written at least so often, so that its age tells whether the job lives.
 STATUS_SECONDS = 5
+#: A start whose table has many files takes its time. Systemd gives it this long for each so many of
+#: them, so that one that hangs is ended all the same.
+_STEP_SECONDS = 120
+_FILES_A_STEP = 2_000
 #: Spark's own number of executors of an application that has said none: spark.cores.max bounds it.
 _NO_LIMIT = 2**31 - 1
 
@@ -44,7 +51,8 @@ def run(config: Config, stopping: threading.Event) -> None:
     another start takes over.
     """
     guards.check_connector(config)
-    if not config.is_in_bucket:
+    # One that waits beside another is looked at with the topic, and put into service after that.
+    if not config.is_in_bucket and not runs.is_waiting(config):
         take_up(config)
     guards.wait_for_broker(config, stopping)
     if stopping.is_set():
@@ -57,24 +65,23 @@ def run(config: Config, stopping: threading.Event) -> None:
         if config.is_in_bucket:
             config = open_places(config, spark)
             take_up(config)
-        topic = jvm.read_topic(spark, config.bootstrap_servers, config.topic)
-        contract.check_contract(config, topic)
-        is_loss_accepted = contract.check_offsets(config, topic)
+        topic = check_topic(config, spark)
+        if runs.is_waiting(config):
+            check_tables(config)
+            open_state(config, spark)
+            if runs.is_behind(config):
+                _catch_up(config, spark, stopping)
+            if stopping.is_set():
+                return
+            take_up(config)
+            topic = check_topic(config, spark)
+        presence.remember(config)
         if stopping.is_set():
             return
         terms.check(config)
 
-        source = read_messages(spark, config, fail_on_data_loss=not is_loss_accepted)
-        events = parse_events(source)
-        load = Load.start(config, spark, events)
-
-        notify(READY="1", STATUS=load.status.line())
-        executors = ExecutorWatch(
-            lambda: _executors(spark),
-            config.executor_wait_seconds,
-            lambda: _ask_for_executors(spark),
-        )
-        load.watch(stopping, executors)
+        load = _begin(config, spark, topic)
+        load.watch(stopping, _watch_executors(config, spark))
     except (Py4JNetworkError, ConnectionError) as error:
         log.error("Spark's JVM is gone; was it killed, or out of memory? (%s)", error)
         raise QueryDiedError("Spark's JVM is gone.") from error
@@ -91,6 +98,71 @@ def run(config: Config, stopping: threading.Event) -> None:
             load.metrics.close()
         _stop("Spark", spark.stop)
     log.info("Stopped.")
+
+
+def check_tables(config: Config) -> None:
+    """See that checkpoint and tables are of one run, also where it waits beside another."""
+    if not runs.is_waiting(config):
+        guards.check_belongs_together(config, mark=False)
+    elif runs.run_in_service(config) != config.run_id:
+        guards.check_belongs_together(replace(config, is_beside=True), mark=False)
+    # Else an exchange was cut off, and the next start goes on with it.
+
+
+def check_topic(config: Config, spark: SparkSession, *, note: bool = True) -> jvm.TopicState:
+    """See that the topic is the run's, and has what comes next, or its loss was accepted."""
+    topic = jvm.read_topic(spark, config.bootstrap_servers, config.topic)
+    contract.check_contract(config, topic, note=note)
+    contract.check_offsets(config, topic)
+    return topic
+
+
+def _begin(config: Config, spark: SparkSession, topic: jvm.TopicState) -> "Load":
+    """Start the query, and say so."""
+
+    def events(*, fail_on_data_loss: bool) -> DataFrame:
+        return parse_events(read_messages(spark, config, fail_on_data_loss=fail_on_data_loss))
+
+    strict = events(fail_on_data_loss=True)
+    if contract.lost_messages(config, topic):
+        load = Load.start(
+            config,
+            spark,
+            events(fail_on_data_loss=False),
+            after_gap=strict,
+            is_gap_passed=lambda: not contract.lost_messages(config, topic),
+        )
+    else:
+        load = Load.start(config, spark, strict)
+    notify(READY="1", STATUS=load.status.line())
+    return load
+
+
+def _catch_up(config: Config, spark: SparkSession, stopping: threading.Event) -> None:
+    """Let the run that waits read what the one in service has published since it was made."""
+    log.info(
+        "Run %s has not read all that the tables of run %s have, and catches up beside them.",
+        config.run_id,
+        runs.run_in_service(config),
+    )
+    beside = replace(config, is_beside=True, take_over=False)
+    guards.prepare_folders(beside)
+    with terms.hold(beside) as held:
+        take_up(held)
+        load = _begin(held, spark, check_topic(held, spark))
+        try:
+            load.watch(stopping, _watch_executors(config, spark))
+        finally:
+            _stop(MOVIES, load.query.stop)
+            load.metrics.close()
+
+
+def _watch_executors(config: Config, spark: SparkSession) -> ExecutorWatch:
+    return ExecutorWatch(
+        lambda: _executors(spark),
+        config.executor_wait_seconds,
+        lambda: _ask_for_executors(spark),
+    )
 
 
 def take_up(config: Config) -> None:
@@ -123,15 +195,56 @@ def _ask_for_executors(spark: SparkSession) -> None:
     threading.Thread(target=ask, name="ask for executors", daemon=True).start()
 
 
+def open_state(config: Config, spark: SparkSession) -> jvm.JobState:
+    """Read the job's state as it was after the last batch that is done."""
+    last = last_commit(config.checkpoint_folder)
+    try:
+        return jvm.JobState(
+            spark,
+            uri(config.state_folder),
+            -1 if last is None else last,
+            config.event_id_retention_days,
+            config.out_folder,
+        )
+    except jvm.StateDamagedError as error:
+        raise guards.StartRefusedError(
+            f"The job's state after batch {last} cannot be read: {error} {guards.ADVICE}"
+        ) from error
+
+
+def _count_rows(spark: SparkSession, folder: Place) -> int:
+    """The rows of a table, however many files it has."""
+    paths = sorted(uri(path) for path in folder.glob("*.parquet"))
+    rows = 0
+    for first in range(0, len(paths), _FILES_A_STEP):
+        _take_longer()
+        rows += spark.read.parquet(*paths[first : first + _FILES_A_STEP]).count()
+    return rows
+
+
+def _take_longer() -> None:
+    """Have systemd wait for one more step of a start."""
+    notify(EXTEND_TIMEOUT_USEC=str(_STEP_SECONDS * 1_000_000))
+
+
 @dataclass
 class Load:
     """The running query, its sink and its numbers."""
 
     config: Config
     query: StreamingQuery
-    sink: MovieSink
+    turns: Turns
     status: Status
     metrics: MetricsServer
+    #: Starts the query anew, which stops at lost messages then.
+    begin_anew: Callable[[], StreamingQuery]
+    #: The report that was taken over last, and the last batch that one told of.
+    _last: str = field(default="", init=False)
+    _told: int = field(default=-1, init=False)
+
+    @property
+    def sink(self) -> MovieSink:
+        return self.turns.sink
 
     @classmethod
     def start(
@@ -140,30 +253,22 @@ class Load:
         spark: SparkSession,
         events: DataFrame,
         trigger: dict[str, Any] | None = None,
+        *,
+        after_gap: DataFrame | None = None,
+        is_gap_passed: Callable[[], bool] | None = None,
     ) -> "Load":
         """Read the job's state and start the query, by default with a trigger that never waits:
-        read_messages says when a batch begins."""
-        last = last_commit(config.checkpoint_folder)
-        try:
-            state = jvm.JobState(
-                spark,
-                uri(config.state_folder),
-                -1 if last is None else last,
-                config.event_id_retention_days,
-                config.out_folder,
-            )
-        except jvm.StateDamagedError as error:
-            raise guards.StartRefusedError(
-                f"The job's state after batch {last} cannot be read: {error} {guards.ADVICE}"
-            ) from error
-        sink = MovieSink(config, spark, state, count_rows(spark, config.silver_folder))
-        if sink.table_rows < sink.totals.silver_rows:
-            log.warning(
-                "%s holds %d rows, but %d were written: someone has removed the rest.",
-                config.silver_folder,
-                sink.table_rows,
-                sink.totals.silver_rows,
-            )
+        read_messages says when a batch begins.
+
+        Where `events` go on over lost messages, `after_gap` are those of a source that does not:
+        the query is begun anew with them once `is_gap_passed` says so.
+        """
+        _take_longer()
+        state = open_state(config, spark)
+        with tables_locked(config):
+            table_rows = _count_rows(spark, config.silver_folder)
+        guards.check_rows(config, table_rows)
+        sink = MovieSink(config, spark, state, table_rows)
         status = Status(
             config.run_id,
             sink.table_rows,
@@ -180,13 +285,18 @@ class Load:
         if config.out_folder:
             folder = local(config.checkpoint_folder)
             checkpoint = jvm.checkpoint_uri(spark, folder, config.out_folder)
-        query = (
-            events.writeStream.queryName(MOVIES)
-            .option("checkpointLocation", checkpoint)
-            .foreachBatch(sink)
-            .trigger(**(trigger or {"processingTime": "0 seconds"}))
-            .start()
-        )
+        turns = Turns(sink, is_gap_passed)
+
+        def begin(events: DataFrame) -> StreamingQuery:
+            return (
+                events.writeStream.queryName(MOVIES)
+                .option("checkpointLocation", checkpoint)
+                .foreachBatch(turns)
+                .trigger(**(trigger or {"processingTime": "0 seconds"}))
+                .start()
+            )
+
+        query = begin(events)
         log.info(
             "Reading %s at %s every %g s into %s (%d rows, %d event ids and %d movies known).",
             config.topic,
@@ -197,7 +307,8 @@ class Load:
             state.ids,
             state.movies,
         )
-        return cls(config, query, sink, status, metrics)
+        anew = events if after_gap is None else after_gap
+        return cls(config, query, turns, status, metrics, lambda: begin(anew))
 
     def watch(self, stopping: threading.Event, executors: ExecutorWatch) -> None:
         """Look at the query once a second, until `stopping`.
@@ -206,23 +317,26 @@ class Load:
         has taken over, QueryDiedError when the query has ended, ExecutorsLostError when it has
         nothing to run on.
         """
-        seen = ""
         activity: Any = None
         written_at = 0.0
         while not stopping.is_set():
             # Looked at before the report, so that the last batch is not missed.
             is_dead = not self.query.isActive
-            latest = self._report(seen)
+            is_news = self._report()
             # A query that was fenced dies of it, with less to say.
             terms.check(self.config)
             if is_dead and not stopping.is_set():
-                raise QueryDiedError(_obituary(self.query))
+                if not self.turns.is_begun_anew:
+                    raise QueryDiedError(_obituary(self.query))
+                self.turns.is_begun_anew = False
+                log.info("The accepted loss is behind: the query stops at lost messages again.")
+                self.query = self.begin_anew()
             executors.check()
             before, activity = activity, self._activity()
             if activity != before:
                 notify(WATCHDOG="1")
-            if latest != seen or time.monotonic() - written_at >= STATUS_SECONDS:
-                seen = latest
+            if is_news or time.monotonic() - written_at >= STATUS_SECONDS:
+                self.status.query.refresh(self.turns.running_seconds())
                 self.status.write(self.config.status_file)
                 self.metrics.publish(self.status.content())
                 notify(STATUS=self.status.line())
@@ -245,32 +359,34 @@ class Load:
     def _has_caught_up(self) -> bool:
         return self.status.query.batch_id is not None and self.status.query.lag == 0
 
-    def _report(self, seen: str) -> str:
-        """Log the batches since the report `seen`, take over their numbers; return the latest."""
+    def _report(self) -> bool:
+        """Log the batches that have not been told, take over their numbers; say if there is news.
+
+        They are told apart by their numbers, as a clock may be set back.
+        """
         last = self.query.lastProgress
-        if last is None or last["timestamp"] == seen:
-            return seen
+        if last is None or last.json == self._last:
+            return False
+        self._last = last.json
         for progress in [json.loads(found.json) for found in self.query.recentProgress]:
-            if progress["timestamp"] <= seen:
-                continue
-            seen = progress["timestamp"]
+            batch_id = progress["batchId"]
             # A progress without a batch bears the number of the batch to come.
-            has_run = "addBatch" in progress["durationMs"]
-            result: BatchResult | None = (
-                self.sink.results.pop(progress["batchId"], None) if has_run else None
-            )
-            if result is None:
-                self.status.query.idle(progress)
-            else:
+            if "addBatch" not in progress["durationMs"] or batch_id <= self._told:
+                continue
+            self._told = batch_id
+            self.turns.told(batch_id)
+            result: BatchResult | None = self.sink.results.pop(batch_id, None)
+            if result is not None:
                 self.status.query.finished(progress, result)
                 self.metrics.publish(self.status.content())
                 log.info("%s", batch_line(progress, result))
+        self.status.query.idle(json.loads(last.json))
         sink = self.sink
         self.status.silver_rows = sink.table_rows
         self.status.dead_letters = sink.totals.dead_letters
         self.status.duplicates = sink.totals.duplicates
         self.status.index = IndexStatus(sink.state.ids, sink.state.movies, sink.state.bytes)
-        return seen
+        return True
 
 
 def _obituary(query: StreamingQuery) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 
+from imdb_streaming.refusals import StartRefusedError
 from imdb_streaming.schema import PARSED_SCHEMA
 
 #: The jar of those classes, beside this package where it is installed.
@@ -63,9 +64,13 @@ class Batch:
         """
         return DataFrame(self._batch.validEvents(), self._spark)
 
-    def decide(self) -> None:
-        """Tell new events from known ones."""
-        self._state.decide(self._batch)
+    def decide(self, planned_at: int, planned_before: int) -> None:
+        """Tell new events from known ones.
+
+        Takes when the batch was planned, and the one before it (the first: the same), in
+        milliseconds since 1970. What is decided follows from that, not from when it runs.
+        """
+        self._state.decide(self._batch, planned_at, planned_before)
         self.fresh = int(self._batch.fresh())
         self.duplicates = int(self._batch.duplicates())
         self.malformed = int(self._batch.malformed())
@@ -96,7 +101,7 @@ class JobState:
 
         What it writes goes there by way of the folder `out` (terms.py); in a bucket there is none.
         A start reads a snapshot and at most `batches_a_snapshot` small files, twice that after a
-        crash. Raises StateDamagedError.
+        crash. Raises StateDamagedError, and StartRefusedError where the heap is too small.
         """
         self._spark = spark
         try:
@@ -109,8 +114,11 @@ class JobState:
                 batches_a_snapshot,
             )
         except Py4JJavaError as error:
-            if error.java_exception.getClass().getSimpleName() == "IndexDamagedException":
+            name = error.java_exception.getClass().getSimpleName()
+            if name == "IndexDamagedException":
                 raise StateDamagedError(error.java_exception.getMessage()) from error
+            if name == "IndexTooLargeException":
+                raise StartRefusedError(error.java_exception.getMessage()) from error
             raise
 
     @contextmanager

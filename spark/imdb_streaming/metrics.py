@@ -27,7 +27,8 @@ _BATCH = (
     ("input_rows_per_second", "input_rate", 1, "Messages that come in, each second"),
     ("processed_rows_per_second", "processed_rate", 1, "Messages each second of the last batch"),
     ("lag_messages", "lag", 1, "Messages in the topic that are not read yet"),
-    ("lag_seconds", "lag_seconds", 1, "Age of the oldest message that is not read, 0 for none"),
+    ("lag_seconds", "lag_seconds", 1, "How long messages have waited to be read, 0 for none"),
+    ("batch_running_seconds", "batch_running_seconds", 1, "Time of the batch under way, 0 of none"),
 )
 
 #: Counters that go on over restarts: metric, key of the status, what it is.

@@ -2,9 +2,10 @@
 
 `imdb-streaming reprocess NEW` makes the tables anew in OUTPUT_PATH/_runs/NEW, from the topic's
 first message, while the job goes on. When it has caught up it leaves READY_FILE there. A start of
-the job with RUN_ID=NEW then exchanges the tables' folders, each at one instant, and goes on from
-the new run's checkpoint. The old run's tables wait in _runs/OLD, ready too: going back is setting
-RUN_ID back.
+the job with RUN_ID=NEW lets it catch up with what the old run has published since, or readers would
+miss rows that they had; it exchanges the tables' folders then, each at one instant, and goes on
+from the new run's checkpoint. The old run's tables wait in _runs/OLD, ready too: going back is
+setting RUN_ID back.
 
 Folders are named by ways through the start's `out`, so that one that was overtaken moves none.
 
@@ -16,12 +17,15 @@ import json
 import logging
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
+from imdb_streaming import contract
 from imdb_streaming.config import Config
 from imdb_streaming.files import exchange, local, through, while_there, write_atomically
 from imdb_streaming.guards import StartRefusedError, out_of, places, read_run, tables
 from imdb_streaming.locks import tables_locked
+from imdb_streaming.status import last_commit
 
 READY_FILE = "_ready.json"
 
@@ -52,6 +56,40 @@ def run_in_service(config: Config) -> str | None:
     return run.run_id if run else None
 
 
+def is_waiting(config: Config) -> bool:
+    """Whether the tables of RUN_ID wait beside those of another run, or partly do still."""
+    if config.is_in_bucket or config.is_beside:
+        return False
+    return (local(config.output_path) / "_runs" / config.run_id / READY_FILE).exists()
+
+
+def is_behind(config: Config) -> bool:
+    """Whether the run that waits has not in its tables all that the one in service has read.
+
+    A run of another topic cannot be compared, and counts as one that has.
+    """
+    in_service = run_in_service(config)
+    if in_service is None or in_service == config.run_id:
+        return False
+    new = local(config.checkpoint_folder)
+    old = local(replace(config, run_id=in_service).checkpoint_folder)
+    if _topic_id(new) != _topic_id(old):
+        return False
+    planned = [int(path.name) for path in new.glob("offsets/*") if path.name.isdigit()]
+    if last_commit(new) != max(planned, default=None):
+        return True
+    has = contract.planned_offsets(new) or {}
+    read = contract.planned_offsets(old) or {}
+    return any(has.get(partition, 0) < offset for partition, offset in read.items())
+
+
+def _topic_id(checkpoint: Path) -> str | None:
+    try:
+        return str(json.loads((checkpoint / contract.CONTRACT_FILE).read_bytes())["topic_id"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 def switch_if_ready(config: Config) -> None:
     """Put the tables of RUN_ID into service if they wait beside those of another run.
 
@@ -61,7 +99,7 @@ def switch_if_ready(config: Config) -> None:
         return
     aside = local(config.output_path) / "_runs" / config.run_id
     aside_csv = local(config.output_path_csv) / "_runs" / config.run_id
-    if config.is_beside or not (aside / READY_FILE).exists():
+    if not is_waiting(config):
         return
     old = None
     with tables_locked(config):

@@ -16,9 +16,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as sf
 
 from imdb_streaming import jvm
 from imdb_streaming.bucket import BucketPath, Place
+from imdb_streaming.checkpoint import has_accepted_loss, planned_at
 from imdb_streaming.config import Config
 from imdb_streaming.files import put_in_place, remove_tree, uri, write_atomically
 from imdb_streaming.locks import tables_locked
@@ -108,9 +110,12 @@ class MovieSink:
 
     def __call__(self, rows: DataFrame, batch_id: int) -> None:
         self.steps += 1
-        with self.state.batch(rows) as batch:
+        checkpoint = self.config.checkpoint_folder
+        planned = planned_at(checkpoint, batch_id)
+        planned_before = planned_at(checkpoint, batch_id - 1) if batch_id else planned
+        with self.state.batch(self._with_kept(rows, batch_id)) as batch:
             staged = self._write_on_trial(batch, batch_id) if self._expects_new_alone else None
-            batch.decide()
+            batch.decide(planned, planned_before)
             self.steps += 1
             if batch.malformed:
                 self._keep_dead_letters(batch, batch_id)
@@ -132,6 +137,30 @@ class MovieSink:
         )
         self.state.save(batch_id)
         self.results[batch_id] = result
+
+    def _with_kept(self, rows: DataFrame, batch_id: int) -> DataFrame:
+        """Add to a batch that is run again what its files have and the topic may have lost since.
+
+        Without accepted loss it has the same rows, or Spark would have stopped.
+        """
+        if not has_accepted_loss(self.config.checkpoint_folder):
+            return rows
+        silver = self._silver_file(batch_id)
+        letters = self.config.dead_letters_folder / self._file_name(batch_id)
+        if silver.exists():
+            # Before all partitions, so that these rows stay, and their copies are sent again.
+            kept = (
+                rows.sparkSession.read.parquet(uri(silver))
+                .withColumn("partition", sf.lit(-1))
+                .withColumn("offset", sf.monotonically_increasing_id())
+            )
+            rows = rows.unionByName(kept.drop("weighted_score"), allowMissingColumns=True)
+        if letters.exists():
+            kept = rows.sparkSession.read.parquet(uri(letters))
+            here = ["topic", "partition", "offset"]
+            lost = kept.join(rows.select(here), here, "left_anti")
+            rows = rows.unionByName(lost, allowMissingColumns=True)
+        return rows
 
     def _write_on_trial(self, batch: jvm.Batch, batch_id: int) -> Place:
         """Write all valid events as if none of them were known: mostly that is so."""

@@ -17,9 +17,13 @@ class QueryStatus:
     """The query's last batch, as in STATUS_FILE.
 
     batch_id and at (UTC, ISO) are null before the run's first batch; after a restart they are the
-    last finished batch's, and the other numbers are 0 until the next. Rates are rows a second, lag
-    is messages in the topic that are not yet read, over all partitions; lag_seconds is how far
-    behind now the last message read is, 0 where none waits.
+    last finished batch's, and the other numbers are 0 until the next. Rates are rows a second.
+
+    lag is messages in the topic that were not read yet when the query last told, over all
+    partitions, and null until it has told. lag_seconds is for how long at most one of them has
+    waited: since none did, or since the newest message that was read, whichever is later; 0 where
+    none waits, null where neither is known. batch_running_seconds is how long the batch takes that
+    is under way, 0 where none is.
     """
 
     batch_id: int | None = None
@@ -30,10 +34,13 @@ class QueryStatus:
     duplicates: int = 0
     input_rate: float = 0.0
     processed_rate: float = 0.0
-    lag: int = 0
-    lag_seconds: float = 0.0
+    lag: int | None = None
+    lag_seconds: float | None = None
     duration_ms: int = 0
-    _newest: float = field(default=0.0, repr=False)
+    batch_running_seconds: float = 0.0
+    #: By the wall clock, as Kafka's stamps are; and by one that nobody sets.
+    _newest: float | None = field(default=None, repr=False)
+    _none_waited_at: float | None = field(default=None, repr=False)
 
     @classmethod
     def of_checkpoint(cls, checkpoint: Place) -> "QueryStatus":
@@ -47,13 +54,30 @@ class QueryStatus:
     def idle(self, progress: dict[str, Any]) -> None:
         """Take over what a progress without a batch says."""
         self.lag = lag_of(progress)
-        self.lag_seconds = round(max(0.0, time.time() - self._newest), 1) if self.lag else 0.0
+        if self.lag == 0:
+            self._none_waited_at = time.monotonic()
+        self.refresh()
         self.input_rate = _rate(progress, "inputRowsPerSecond")
         self.processed_rate = _rate(progress, "processedRowsPerSecond")
 
+    def refresh(self, batch_running_seconds: float = 0.0) -> None:
+        """Bring to now what grows by itself."""
+        self.batch_running_seconds = round(batch_running_seconds, 1)
+        if self.lag is None:
+            return
+        ages = [0.0] if self.lag == 0 else []
+        if self._newest is not None:
+            ages.append(max(0.0, time.time() - self._newest))
+        if self._none_waited_at is not None:
+            ages.append(time.monotonic() - self._none_waited_at)
+        self.lag_seconds = round(min(ages), 1) if ages else None
+
     def finished(self, progress: dict[str, Any], result: BatchResult) -> None:
         """Take over a finished batch."""
-        self._newest = max(self._newest, result.newest)
+        if result.newest:
+            # A producer may stamp ahead of time; no message that comes after waits for less then.
+            newest = min(result.newest, time.time())
+            self._newest = max(self._newest or newest, newest)
         self.idle(progress)
         self.batch_id = progress["batchId"]
         self.at = _now()
@@ -99,7 +123,8 @@ class Status:
     def content(self) -> dict[str, Any]:
         """All of it as plain values."""
         content = asdict(self)
-        del content["query"]["_newest"]
+        query = content["query"]
+        content["query"] = {name: query[name] for name in query if not name.startswith("_")}
         return content
 
     def line(self) -> str:
@@ -110,7 +135,7 @@ class Status:
         return (
             f"batch {query.batch_id}: {query.rows_in:,} in, {query.rows_written:,} written; "
             f"{self.silver_rows:,} rows in silver, {self.dead_letters:,} dead letters, "
-            f"lag {query.lag:,}"
+            f"lag {'unknown' if query.lag is None else format(query.lag, ',')}"
         )
 
 

@@ -31,6 +31,7 @@ STATUS = {
         "rows_written": 0,
         "input_rate": 0,
         "processed_rate": 0,
+        "batch_running_seconds": 0,
     },
     "index": {},
 }

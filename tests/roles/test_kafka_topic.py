@@ -48,5 +48,7 @@ def test_settings_are_the_inventorys(description: str, variables: HostVariables)
     match = re.search(r"Configs: (\S*)", description)
     assert match, description
     settings = dict(pair.split("=", 1) for pair in match[1].split(",") if pair)
-    wanted = {name: str(value) for name, value in variables["kafka_topic_config"].items()}
+    wanted = {"message.timestamp.after.max.ms": variables["kafka_topic_ahead_ms"]}
+    wanted |= variables["kafka_topic_config"]
+    wanted = {name: str(value) for name, value in wanted.items()}
     assert settings.items() >= wanted.items()

@@ -71,6 +71,40 @@ def test_says_to_others_how_to_run_it(host: Host, variables: HostVariables) -> N
     assert f"sudo -u {variables['streaming_user']} imdb-streaming" in shown.stderr
 
 
+def test_root_makes_no_files_of_its_own(host: Host, variables: HostVariables) -> None:
+    folders = [variables["streaming_output_path"], variables["streaming_output_path_csv"]]
+    if not all(folder.startswith("/") for folder in folders):
+        pytest.skip("nothing is compacted in a bucket")
+    with host.sudo():
+        done = host.run(f"timeout {300 * patience(variables):.0f} imdb-streaming compact")
+        assert done.rc == 0, done
+        user = variables["streaming_user"]
+        assert not host.check_output("find %s -mindepth 1 ! -user %s", folders[0], user)
+
+
+def test_compacts_when_it_is_asked_to(host: Host, variables: HostVariables) -> None:
+    timer = host.service("imdb-streaming-compact.timer")
+    is_local = variables["streaming_output_path"].startswith("/")
+    wanted = bool(variables["streaming_compact_schedule"]) and is_local
+    assert (timer.is_enabled, timer.is_running) == (wanted, wanted)
+
+
+def test_compaction_is_confined(host: Host) -> None:
+    is_confined(host, "imdb-streaming-compact")
+
+
+def test_host_remembers_its_output_folder(host: Host, variables: HostVariables) -> None:
+    if not variables["streaming_output_path"].startswith("/") or variables["streaming_standby"]:
+        pytest.skip("a bucket is always there, and another host may lead")
+    with host.sudo():
+        notes = host.check_output("sh -c 'cat /var/lib/imdb-streaming/held-*.json'")
+    # One for each folder that it has been given.
+    assert {
+        "output_path": variables["streaming_output_path"],
+        "run_id": variables["streaming_run_id"],
+    } in [json.loads(note) for note in notes.splitlines()]
+
+
 def test_says_how_far_it_is_to_everyone(host: Host, variables: HostVariables) -> None:
     status = json.loads(host.file("/run/imdb-streaming/status.json").content_string)
     assert status["run_id"] == variables["streaming_run_id"]

@@ -2,11 +2,13 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as sf
 
@@ -15,6 +17,8 @@ from imdb_streaming.config import Config
 from imdb_streaming.job import Load
 from imdb_streaming.schema import KAFKA_SCHEMA
 from imdb_streaming.transformations import parse_events
+
+from ..pipeline.chaos_expected import Stored
 
 #: Puts messages at the end of the topic.
 Send = Callable[..., None]
@@ -53,6 +57,39 @@ def sender(spark: SparkSession, topic: Path) -> Send:
         shutil.rmtree(part)
 
     return send
+
+
+def store(topic: Path, messages: Iterable[Stored]) -> None:
+    """Put messages as they are at the end of the topic, one file a call."""
+    schema = pa.schema(
+        {
+            "key": pa.binary(),
+            "value": pa.binary(),
+            "topic": pa.string(),
+            "partition": pa.int32(),
+            "offset": pa.int64(),
+            "timestamp": pa.timestamp("us", "UTC"),
+            "timestampType": pa.int32(),
+            "headers": pa.list_(pa.struct({"key": pa.string(), "value": pa.binary()})),
+        }
+    )
+    rows = [
+        {
+            "key": message.key,
+            "value": message.value,
+            "topic": "imdb-movies",
+            "partition": message.partition,
+            "offset": message.offset,
+            "timestamp": message.at * 1000,
+            "timestampType": 0,
+            "headers": [{"key": name, "value": value} for name, value in message.headers],
+        }
+        for message in messages
+    ]
+    # Beside it first: the query may look at any time.
+    whole = topic.parent / "whole.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, schema), whole)
+    whole.rename(topic / f"{len(list(topic.iterdir())):09d}.parquet")
 
 
 def run_to_end(spark: SparkSession, config: Config, topic: Path) -> Load:

@@ -12,20 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from imdb_streaming import cli, guards, terms
+from imdb_streaming import checkpoint, cli, guards, terms
 from imdb_streaming.files import write_atomically
 from imdb_streaming.guards import BrokerUnreachableError, StartRefusedError
 
 from .local import LocalConfig as Config
 from .local import load_local_config as load_config
 from .local import with_term
+from .plans import end, plan
 
 
 @pytest.fixture
 def begun(prepared: Config) -> Config:
     """A run that has written its first batch."""
-    (prepared.checkpoint_folder / "offsets").mkdir()
-    (prepared.checkpoint_folder / "offsets" / "0").touch()
+    plan(prepared.checkpoint_folder, 0)
     (prepared.state_folder / "delta-0000000000").touch()
     (prepared.silver_folder / "main-0000000000.parquet").touch()
     (prepared.genre_counts_folder / "genre_counts.parquet").touch()
@@ -79,8 +79,7 @@ def test_crash_while_marking_the_first_start_locks_nobody_out(
     start(config)
     marks = {path.read_text() for path in config.output_path.rglob(guards.RUN_FILE)}
     assert len(marks) == 1
-    (config.checkpoint_folder / "offsets").mkdir()
-    (config.checkpoint_folder / "offsets" / "0").touch()
+    plan(config.checkpoint_folder, 0)
     start(config)
 
 
@@ -112,6 +111,61 @@ def test_emptied_table_is_refused(begun: Config) -> None:
     start(begun)
     (begun.silver_folder / "main-0000000000.parquet").unlink()
     assert "says that 3 rows were written" in refusal(begun)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "silver_movies/main-0000000008.parquet",
+        "silver_movies/main-0000000000_0000000008.parquet",
+        "dead_letters/main-0000000008.parquet",
+        "_chk/genre_counts_main/delta-0000000008",
+        "_chk/genre_counts_main/snapshot-0000000008",
+    ],
+)
+def test_checkpoint_that_is_older_than_the_tables_is_refused(begun: Config, name: str) -> None:
+    for batch_id in range(8):
+        plan(begun.checkpoint_folder, batch_id)
+        end(begun.checkpoint_folder, batch_id)
+    (begun.output_path / name).touch()
+    text = refusal(begun)
+    assert "has a file of batch 8" in text
+    assert "has begun batch 7 as the last one" in text
+    assert "checkpoint and tables of one and the same backup" in text
+    # Begun and in place, but not done: the batch runs again.
+    plan(begun.checkpoint_folder, 8)
+    start(begun)
+
+
+def test_checkpoint_that_has_lost_its_plans_is_refused(begun: Config) -> None:
+    shutil.rmtree(begun.checkpoint_folder / "offsets")
+    assert "has begun no batch" in refusal(begun)
+
+
+@pytest.mark.parametrize("content", ["", "v1", "v1\n", "v1\n{", "v1\n[]\n{}", "\0" * 99])
+@pytest.mark.parametrize("name", ["offsets/1", "offsets/0", "commits/0", "metadata"])
+def test_damaged_checkpoint_is_refused(begun: Config, name: str, content: str) -> None:
+    plan(begun.checkpoint_folder, 1)
+    end(begun.checkpoint_folder, 0)
+    (begun.checkpoint_folder / "metadata").write_text('{"id":"1"}')
+    start(begun)
+    (begun.checkpoint_folder / name).write_text(content)
+    text = refusal(begun)
+    assert f"{begun.checkpoint_folder / name} cannot be read as " in text
+    assert "imdb-streaming reset" in text
+
+
+def test_end_of_a_batch_without_its_plan_is_refused(begun: Config) -> None:
+    end(begun.checkpoint_folder, 1)
+    assert "a batch that was never planned" in refusal(begun)
+
+
+@pytest.mark.parametrize("offsets", ["{}", '{"imdb-movies":{"0":"x"}}', '{"imdb-movies":3}'])
+def test_offsets_that_are_none_are_refused(begun: Config, offsets: str) -> None:
+    path = plan(begun.checkpoint_folder, 0)
+    path.write_text("\n".join([*path.read_text().splitlines()[:2], offsets]))
+    with pytest.raises(StartRefusedError, match="cannot be read as offsets"):
+        checkpoint.planned_offsets(begun.checkpoint_folder)
 
 
 def test_other_run_id_over_a_table_is_refused(begun: Config, environ: dict[str, str]) -> None:
@@ -195,17 +249,25 @@ def test_folder_that_is_a_file_is_refused(config: Config) -> None:
     assert f"cannot write to {config.output_path_csv}" in text
 
 
-def test_output_that_is_read_only_is_refused(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # As root a mode forbids nothing, so the error is made.
-    def deny(**_: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("tempfile.TemporaryFile", deny)
-    text = refusal(config)
-    assert f"cannot write to {config.output_path}: Permission denied" in text
-    assert f"chown {os.getuid()}" in text
+def test_output_that_is_read_only_is_refused(config: Config, environ: dict[str, str]) -> None:
+    config.output_path.mkdir()
+    config.output_path.chmod(0o555)
+    # Root may write whatever a mode says, unless that right is taken away.
+    bound = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
+    try:
+        ended = subprocess.run(
+            [*(bound if os.getuid() == 0 else []), sys.executable, "-m", "imdb_streaming"],
+            env=os.environ | environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    finally:
+        config.output_path.chmod(0o755)
+    assert ended.returncode == cli.REFUSED
+    assert f"cannot write to {config.output_path}: Permission denied" in ended.stderr
+    assert f"chown {os.getuid()}" in ended.stderr
+    assert not list(config.output_path.iterdir())
 
 
 def test_missing_folder_of_the_status_file_is_refused(

@@ -7,17 +7,20 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
 
-from imdb_streaming import sinks
+from imdb_streaming import job, sinks
 from imdb_streaming.executors import ExecutorWatch
 from imdb_streaming.files import OvertakenError
 from imdb_streaming.job import Load, QueryDiedError
 from imdb_streaming.jvm import JobState
-from imdb_streaming.status import QueryStatus, lag_of
+from imdb_streaming.sinks import BatchResult
+from imdb_streaming.status import IndexStatus, QueryStatus, Status, lag_of
 
 from .batches import Send, run_to_end, sender
 from .local import LocalConfig as Config
@@ -165,6 +168,7 @@ def test_status_and_log_tell_each_batch(
         "lag",
         "lag_seconds",
         "duration_ms",
+        "batch_running_seconds",
     }
     assert load.status.line() == (
         "batch 0: 3 in, 1 written; 1 rows in silver, 1 dead letters, lag 0"
@@ -274,10 +278,122 @@ def test_lag_is_the_sum_over_partitions() -> None:
     assert lag_of({"sources": [{"endOffset": None, "latestOffset": None}]}) == 0
 
 
+BEHIND = {"sources": [{"endOffset": {"t": {"0": 5}}, "latestOffset": {"t": {"0": 8}}}]}
+CAUGHT_UP: dict[str, Any] = {"sources": []}
+
+
+def read(query: QueryStatus, progress: dict[str, Any], newest: float) -> None:
+    """Let the query end a batch."""
+    rates = {"batchId": 0, "numInputRows": 5, "batchDuration": 100}
+    query.finished(progress | rates, BatchResult(5, 0, 0, newest, None))
+
+
+def test_lag_is_not_known_before_the_query_has_told() -> None:
+    query = QueryStatus()
+    query.refresh()
+    assert (query.lag, query.lag_seconds) == (None, None)
+    query.idle(BEHIND)
+    assert (query.lag, query.lag_seconds) == (3, None)
+    status = Status("main", 0, 0, 0, 0, QueryStatus(batch_id=4), IndexStatus())
+    assert status.line().endswith(" lag unknown")
+
+
 def test_lag_in_seconds_is_the_age_of_what_was_read_last() -> None:
-    behind = {"sources": [{"endOffset": {"t": {"0": 5}}, "latestOffset": {"t": {"0": 8}}}]}
-    query = QueryStatus(_newest=time.time() - 100)
-    query.idle(behind)
-    assert (query.lag, round(query.lag_seconds, -1)) == (3, 100)
-    query.idle({"sources": []})
+    query = QueryStatus()
+    read(query, BEHIND, time.time() - 100)
+    assert query.lag == 3
+    assert query.lag_seconds == pytest.approx(100, abs=1)
+    query.idle(CAUGHT_UP)
     assert (query.lag, query.lag_seconds) == (0, 0)
+
+
+def test_lag_in_seconds_counts_from_when_none_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    query = QueryStatus()
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    # Idle since its start.
+    query.idle(CAUGHT_UP)
+    now += 1
+    query.idle(BEHIND)
+    assert query.lag_seconds == 1
+    # Three quiet hours.
+    read(query, CAUGHT_UP, time.time() - 3 * 3600)
+    now += 2
+    query.idle(BEHIND)
+    assert query.lag_seconds == 2
+    # It grows without a word of the query's.
+    now += 30
+    query.refresh()
+    assert query.lag_seconds == 32
+
+
+def test_lag_in_seconds_bears_stamps_of_a_time_to_come() -> None:
+    query = QueryStatus()
+    read(query, BEHIND, time.time() + 3000)
+    query._newest = (query._newest or 0) - 50
+    query.refresh()
+    assert query.lag_seconds == pytest.approx(50, abs=1)
+
+
+def reporting(*reports: dict[str, Any]) -> StreamingQuery:
+    """A query that has made these reports."""
+    made = [SimpleNamespace(json=json.dumps(report)) for report in reports]
+    return cast(StreamingQuery, SimpleNamespace(recentProgress=made, lastProgress=made[-1]))
+
+
+def test_reports_are_taken_over_though_the_clock_is_set_back(
+    run_job: Callable[[], Load], send: Send, movie: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    send(movie)
+    load = run_job()
+    ended = {"sources": [], "numInputRows": 5, "batchDuration": 100, "durationMs": {"addBatch": 1}}
+    first = ended | {"batchId": 7, "timestamp": "2026-01-01T02:00:00.000Z"}
+    second = ended | {"batchId": 8, "timestamp": "2026-01-01T01:00:00.000Z"}
+    load.sink.results = {number: BatchResult(5, 0, 0, 1.0, None) for number in (7, 8)}
+    with caplog.at_level(logging.INFO):
+        load.query = reporting(first)
+        assert load._report()
+        assert not load._report()
+        load.query = reporting(first, second)
+        assert load._report()
+    told = [text for text in caplog.messages if text.startswith("batch ")]
+    assert [text.partition(":")[0] for text in told] == ["batch 7", "batch 8"]
+    assert load.status.query.batch_id == 8
+
+
+def test_batch_under_way_is_timed_until_the_query_tells_of_its_end(
+    run_job: Callable[[], Load], send: Send, movie: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(movie)
+    load = run_job()
+    load._report()
+    assert load.turns.running_seconds() == 0
+    monkeypatch.setattr(load.turns, "sink", lambda rows, batch_id: None)
+    load.turns(cast(DataFrame, None), 1)
+    time.sleep(0.01)
+    assert load.turns.running_seconds() > 0
+    load.turns.told(0)
+    assert load.turns.running_seconds() > 0
+    load.turns.told(1)
+    assert load.turns.running_seconds() == 0
+
+
+def test_start_is_given_time_for_each_step(
+    spark: SparkSession,
+    prepared: Config,
+    topic: Path,
+    send: Send,
+    run_job: Callable[[], Load],
+    movie: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in range(3):
+        send(movie | {"tconst": f"tt{number}"})
+        run_job()
+    said: list[dict[str, str]] = []
+    monkeypatch.setattr(job, "notify", lambda **values: said.append(values))
+    monkeypatch.setattr(job, "_FILES_A_STEP", 2)
+    load = run_job()
+    assert load.sink.table_rows == 3
+    # The state, two files, one file.
+    assert said == [{"EXTEND_TIMEOUT_USEC": "120000000"}] * 3

@@ -34,6 +34,7 @@ STATUS: dict[str, Any] = {
         "lag": 20,
         "lag_seconds": 1.5,
         "duration_ms": 2000,
+        "batch_running_seconds": 4.5,
     },
     "index": {"ids": 700, "movies": 650, "bytes": 65536},
 }
@@ -97,6 +98,7 @@ def test_every_number_of_the_status_is_told(server: MetricsServer, port: int) ->
         "imdb_streaming_processed_rows_per_second": 52.5,
         "imdb_streaming_lag_messages": 20,
         "imdb_streaming_lag_seconds": 1.5,
+        "imdb_streaming_batch_running_seconds": 4.5,
         "imdb_streaming_dead_letters_total": 7,
         "imdb_streaming_duplicates_total": 35,
         "imdb_streaming_lost_messages_total": 2,
@@ -120,13 +122,14 @@ def test_rows_of_each_batch_add_up_once(server: MetricsServer, port: int) -> Non
 
 def test_what_is_not_known_yet_is_left_out(server: MetricsServer, port: int) -> None:
     first = batch(0, 0, 0)
-    first["query"] |= {"batch_id": None, "at": None, "lag_seconds": None}
+    first["query"] |= {"batch_id": None, "at": None, "lag": None, "lag_seconds": None}
     server.publish(first)
 
     numbers = scrape(port)
     assert numbers["imdb_streaming_written_rows_total"] == 0
     assert "imdb_streaming_batch_id" not in numbers
     assert "imdb_streaming_last_success_timestamp_seconds" not in numbers
+    assert "imdb_streaming_lag_messages" not in numbers
     assert "imdb_streaming_lag_seconds" not in numbers
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as sf
 
 from imdb_streaming import cli, guards, job, runs, terms
 from imdb_streaming.bucket import BucketPath
@@ -20,7 +21,9 @@ from imdb_streaming.guards import StartRefusedError
 from imdb_streaming.job import Load
 from imdb_streaming.storage import StorageError, open_places
 
-from .batches import Send, run_to_end, sender
+from ..pipeline.chaos_expected import Stored, differences, expected_tables
+from ..pipeline.chaos_messages import plan
+from .batches import Send, run_to_end, sender, store
 
 if TYPE_CHECKING:
     from .s3 import S3
@@ -120,6 +123,51 @@ def test_restart_does_not_duplicate_rows(
     assert (load.sink.totals.dead_letters, load.sink.totals.duplicates) == (2, 3)
     letters = cloud.read.parquet(uri(remote.dead_letters_folder)).orderBy("offset").collect()
     assert [bytes(letter["value"]) for letter in letters] == [b"not json", b""]
+
+
+def test_tables_are_what_follows_from_the_messages(
+    cloud: SparkSession,
+    remote: Config,
+    topic: Path,
+    run_job: Callable[[], Load],
+    s3: S3,
+    prefix: str,
+) -> None:
+    """By the same independent computation as on hosts, with a batch that is run again."""
+    messages = [
+        Stored(0, offset, message.at, message.key, message.value, message.headers)
+        for offset, message in enumerate(plan(seed=6, count=2000, first=1, begin=1_700_000_000_000))
+    ]
+    for begin in range(0, len(messages), 700):
+        store(topic, messages[begin : begin + 700])
+        load = run_job()
+    (remote.checkpoint_folder / "commits" / "2").unlink()
+    load = run_job()
+    wanted = expected_tables(messages)
+    assert len(wanted.dead_letters) > 10
+    assert wanted.duplicates > 50
+
+    time = sf.unix_millis("kafka_timestamp").alias("kafka_timestamp")
+    table = cloud.read.parquet(uri(remote.silver_folder)).withColumn("kafka_timestamp", time)
+    rows = [row.asDict() for row in table.collect()]
+    silver = {row.pop("event_id"): row for row in rows}
+    assert len(silver) == len(rows)
+    assert not differences(silver, wanted.silver)
+
+    table = cloud.read.parquet(uri(remote.dead_letters_folder))
+    found = table.select("partition", "offset", "reason", "key", "value", time).collect()
+    letters = {(row[0], row[1]): (row[2], *_bytes(row[3], row[4]), row[5]) for row in found}
+    assert len(letters) == len(found)
+    assert not differences(letters, wanted.dead_letters)
+
+    counts = [["genre", "movie_count"], *([name, str(n)] for name, n in wanted.genre_counts)]
+    assert counts_as_csv(s3, prefix) == counts
+    assert counts_as_parquet(cloud, remote) == counts
+    assert load.sink.totals.duplicates == wanted.duplicates
+
+
+def _bytes(*values: bytearray | None) -> tuple[bytes | None, ...]:
+    return tuple(None if value is None else bytes(value) for value in values)
 
 
 def test_nothing_but_tables_and_checkpoints_is_left(

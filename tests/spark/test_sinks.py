@@ -11,12 +11,15 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from imdb_streaming import files, guards, sinks
+from imdb_streaming.checkpoint import LOSS_FILE
 from imdb_streaming.files import local
+from imdb_streaming.guards import StartRefusedError
 from imdb_streaming.jvm import JobState, StateDamagedError
 from imdb_streaming.schema import DEAD_LETTERS_SCHEMA, MOVIE_SCHEMA
 from imdb_streaming.sinks import GenreCounts, MovieSink, Totals, count_rows, read_totals
 
 from .local import LocalConfig as Config
+from .plans import milliseconds
 
 NOON = datetime(2026, 1, 1, 12)
 
@@ -36,10 +39,11 @@ def event(
     tconst: str | None = None,
     genres: tuple[str, ...] = ("Drama",),
     at: datetime = NOON,
+    partition: int = 0,
 ) -> tuple[Any, ...]:
     """A row of a valid event at the offset `number`."""
     movie = (tconst or f"tt{number}", "Title", 2000, None, list(genres), 5.0, 3000)
-    return (*movie, event_id or f"e{number}", at, "t", 0, number, None, None, None)
+    return (*movie, event_id or f"e{number}", at, "t", partition, number, None, None, None)
 
 
 def malformed(number: int) -> tuple[Any, ...]:
@@ -48,6 +52,18 @@ def malformed(number: int) -> tuple[Any, ...]:
 
 def frame(spark: SparkSession, *rows: tuple[Any, ...]) -> DataFrame:
     return spark.createDataFrame(list(rows), EVENTS)
+
+
+@pytest.fixture(autouse=True)
+def planned(monkeypatch: pytest.MonkeyPatch) -> dict[int, datetime]:
+    """When Spark has planned each batch: at midnight if nothing else is said."""
+    times: dict[int, datetime] = {}
+
+    def planned_at(_: Path, batch_id: int) -> int:
+        return milliseconds(times.get(batch_id, NOON + timedelta(hours=12)))
+
+    monkeypatch.setattr(sinks, "planned_at", planned_at)
+    return times
 
 
 def start(spark: SparkSession, config: Config, last_batch: int = -1, days: int = 90) -> MovieSink:
@@ -119,36 +135,138 @@ def test_event_sent_again_is_kept_once(spark: SparkSession, prepared: Config) ->
 
 
 @pytest.mark.parametrize(("gap", "kept"), [(3, ["a"]), (4, ["a", "a"])])
+@pytest.mark.parametrize("stamp", [NOON, datetime(2020, 1, 1), datetime(2099, 1, 1)])
 def test_event_id_is_known_for_the_days_after_it_was_last_seen(
-    spark: SparkSession, prepared: Config, gap: int, kept: list[str]
+    spark: SparkSession,
+    prepared: Config,
+    planned: dict[int, datetime],
+    gap: int,
+    kept: list[str],
+    stamp: datetime,
 ) -> None:
     sink = start(spark, prepared, days=3)
-    sink(frame(spark, event(0, "a", at=NOON)), 0)
-    sink(frame(spark, event(1, "a", at=NOON + timedelta(days=2))), 1)
-    sink(frame(spark, event(2, "a", at=NOON + timedelta(days=2 + gap))), 2)
-    assert ids(spark, prepared) == kept
+    for day in range(3 + gap):
+        planned[day] = NOON + timedelta(days=day)
+        # Whatever the messages' own times say.
+        at = stamp if day < 3 else NOON + timedelta(days=day)
+        is_seen = day in {0, 2, 2 + gap}
+        sink(frame(spark, event(day, "a" if is_seen else f"other {day}", at=at)), day)
+    assert [found for found in ids(spark, prepared) if found == "a"] == kept
+
+
+@pytest.mark.parametrize("wrong", [datetime(2099, 1, 1), datetime(1970, 1, 1)])
+def test_clock_that_was_wrong_for_once_makes_nothing_forgotten(
+    spark: SparkSession, prepared: Config, planned: dict[int, datetime], wrong: datetime
+) -> None:
+    sink = start(spark, prepared, days=3)
+    planned.update({0: NOON, 1: wrong, 2: NOON + timedelta(hours=1)})
+    sink(frame(spark, event(0, "a"), event(1, "b")), 0)
+    sink(frame(spark, event(2, "a"), event(3, "c")), 1)
+    again = start(spark, prepared, last_batch=1, days=3)
+    again(frame(spark, event(4, "a"), event(5, "b"), event(6, "c")), 2)
+    assert ids(spark, prepared) == ["a", "b", "c"]
+    # Nor for ever: the days go on as before.
+    for day in range(1, 5):
+        planned[2 + day] = NOON + timedelta(days=day)
+        again(frame(spark, event(6 + day)), 2 + day)
+    again(frame(spark, event(11, "a")), 6)
+    assert ids(spark, prepared).count("a") == 2
+
+
+def test_job_that_was_away_for_long_knows_what_it_knew(
+    spark: SparkSession, prepared: Config, planned: dict[int, datetime]
+) -> None:
+    planned.update({0: NOON, 1: NOON + timedelta(days=500)})
+    start(spark, prepared)(frame(spark, event(0, "a")), 0)
+    start(spark, prepared, last_batch=0)(frame(spark, event(1, "a"), event(2, "b")), 1)
+    assert ids(spark, prepared) == ["a", "b"]
 
 
 def test_ids_that_are_known_no_more_take_no_memory(spark: SparkSession, prepared: Config) -> None:
     def read(last_batch: int) -> JobState:
         folder = f"file://{prepared.state_folder}"
-        return JobState(spark, folder, last_batch, 3, prepared.out_folder, batches_a_snapshot=4)
+        return JobState(spark, folder, last_batch, 1, prepared.out_folder, batches_a_snapshot=4)
+
+    days = [0, 1, 2, 2, 2]
+
+    def take(state: JobState, batch_id: int, numbers: range) -> tuple[int, int]:
+        at = milliseconds(NOON + timedelta(days=days[batch_id]))
+        before = milliseconds(NOON + timedelta(days=days[max(0, batch_id - 1)]))
+        rows = frame(spark, *(event(number, tconst="tt1") for number in numbers))
+        with state.batch(rows) as batch:
+            batch.decide(at, before)
+            state.save(batch_id)
+            return batch.fresh, batch.duplicates
 
     state = read(-1)
-    for batch_id, days in enumerate([0, 0, 30, 30]):
-        with state.batch(frame(spark, event(batch_id, at=NOON + timedelta(days=days)))) as batch:
-            batch.decide()
-            state.save(batch_id)
+    assert take(state, 0, range(3000)) == (3000, 0)
+    assert take(state, 1, range(2000, 5000)) == (2000, 1000)
+    assert take(state, 2, range(6000, 6100)) == (100, 0)
+    assert state.ids == 5100
+    assert take(state, 3, range(0)) == (0, 0)
     for it in (state, read(3)):
-        assert (it.ids, it.movies) == (2, 4)
-    # A partition that is behind may still send what is old.
-    behind = (*event(5)[:-5], 1, *event(5)[-4:])
-    rows = frame(spark, event(4, at=NOON + timedelta(days=99))).union(frame(spark, behind))
-    for batch_id in range(4, 8):
-        with state.batch(rows) as batch:
-            batch.decide()
-            state.save(batch_id)
-    assert state.ids == 4
+        assert (it.ids, it.movies) == (3100, 1)
+    assert take(state, 4, range(7000)) == (3900, 3100)
+
+
+def test_index_that_the_heap_cannot_hold_is_refused_before_it_is_read(
+    spark: SparkSession, prepared: Config
+) -> None:
+    sink = start(spark, prepared)
+    sink(frame(spark, event(0)), 0)
+    delta = prepared.state_folder / "delta-0000000000"
+    content = delta.read_bytes()
+    # The number of ids follows the format and the batch.
+    many = (200_000_000).to_bytes(4, "big")
+    (prepared.state_folder / "snapshot-0000000000").write_bytes(content[:16] + many + content[20:])
+    with pytest.raises(
+        StartRefusedError, match=r"takes \d+ MB .* Raise streaming_driver_memory_mb .* to \d+ at"
+    ):
+        start(spark, prepared, last_batch=0)
+
+
+def test_copies_in_a_batch_are_told_apart_by_where_they_are(
+    spark: SparkSession, prepared: Config
+) -> None:
+    """Not by which task ends first, nor by the order in which Spark has the partitions."""
+    last = event(1, "a", tconst="tt2", partition=1)
+    first = event(2, "a", tconst="tt1", partition=0)
+    genres = [event(number, tconst="tt3", genres=(f"G{number}",)) for number in (3, 4)]
+    for asks_first in (False, True):
+        for rows in ((last, first), (first, last), genres, genres[::-1]):
+            # Two partitions of Spark's, a row each.
+            sink = start(spark, prepared)
+            sink._expects_new_alone = not asks_first
+            sink(frame(spark, *rows), 0)
+            (file,) = prepared.silver_folder.glob("*.parquet")
+            found = spark.read.parquet(str(file)).orderBy("event_id").collect()
+            if "a" in rows[0]:
+                assert [row["tconst"] for row in found] == ["tt1"]
+            else:
+                assert counts(prepared) == "genre,movie_count\nG4,1\n"
+
+
+def test_event_from_the_future_gives_way_to_those_after_it(
+    spark: SparkSession, prepared: Config, planned: dict[int, datetime]
+) -> None:
+    def genre_of(batch_id: int, at: datetime) -> str:
+        rows = frame(spark, event(batch_id, tconst="tt1", genres=(f"G{batch_id}",), at=at))
+        start(spark, prepared, last_batch=batch_id - 1)(rows, batch_id)
+        return counts(prepared).split("\n")[1].partition(",")[0]
+
+    planned.update({number: NOON + timedelta(minutes=number) for number in range(9)})
+    assert genre_of(0, datetime(2099, 1, 1)) == "G0"
+    # It counts as of its batch: what is older than that is late.
+    assert genre_of(1, NOON - timedelta(minutes=1)) == "G0"
+    assert genre_of(2, NOON + timedelta(minutes=1)) == "G2"
+    # A clock that was ahead and was set back.
+    planned[3] = datetime(2099, 1, 1)
+    assert genre_of(3, datetime(2098, 1, 1)) == "G3"
+    assert genre_of(4, NOON + timedelta(minutes=3)) == "G4"
+    # One that is behind.
+    planned[5] = datetime(1970, 1, 1)
+    assert genre_of(5, NOON + timedelta(minutes=4)) == "G5"
+    assert genre_of(6, NOON + timedelta(minutes=5)) == "G6"
 
 
 def test_latest_event_decides_a_movie_s_genres(spark: SparkSession, prepared: Config) -> None:
@@ -204,7 +322,7 @@ def test_state_is_read_from_a_snapshot_and_the_changes_behind_it(
     state = read(-1)
     for batch_id in range(14):
         with state.batch(frame(spark, event(batch_id, tconst="tt1"))) as batch:
-            batch.decide()
+            batch.decide(milliseconds(NOON), milliseconds(NOON))
             state.save(batch_id)
     names = sorted(path.name for path in prepared.state_folder.glob("[ds]*-*"))
     assert names == [
@@ -252,6 +370,35 @@ def test_replayed_batch_replaces_itself(spark: SparkSession, prepared: Config) -
     assert count_rows(spark, prepared.dead_letters_folder) == again.table_rows == 2
     assert read_totals(prepared) == Totals(0, silver_rows=2, dead_letters=2, duplicates=1)
     assert counts(prepared) == "genre,movie_count\nDrama,2\n"
+
+
+def test_batch_that_comes_again_with_less_keeps_what_readers_have_seen(
+    spark: SparkSession, prepared: Config
+) -> None:
+    gone = event(0, "a", tconst="tt1", genres=("Gone",))
+    copy = event(1, "b", tconst="tt2", genres=("First",))
+    there = [event(5, "b", tconst="tt3"), event(6, "c"), malformed(7)]
+    start(spark, prepared)(frame(spark, gone, copy, malformed(1), *there), 0)
+    before = counts(prepared)
+    assert ids(spark, prepared) == ["a", "b", "c"]
+
+    # Killed before its end was noted; then the topic lost messages, and that was accepted.
+    (prepared.checkpoint_folder / LOSS_FILE).write_text("{}")
+    for rows in (there, []):
+        again = start(spark, prepared)
+        again(frame(spark, *rows), 0)
+        table = spark.read.parquet(str(prepared.silver_folder)).orderBy("event_id").collect()
+        assert [(row["event_id"], row["tconst"]) for row in table] == [
+            ("a", "tt1"),
+            ("b", "tt2"),
+            ("c", "tt6"),
+        ]
+        letters = spark.read.parquet(str(prepared.dead_letters_folder)).collect()
+        assert sorted(row["offset"] for row in letters) == [1, 7]
+        assert counts(prepared) == before
+        assert again.table_rows == 3
+    again(frame(spark, event(8, "a"), event(9, "d")), 1)
+    assert ids(spark, prepared) == ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize("crash_in", ["put_in_place", "write_atomically"])

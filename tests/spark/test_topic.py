@@ -1,21 +1,26 @@
 """Starts over a real topic: what is refused, and the commands that resolve it."""
 
 import json
+import logging
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kafka import KafkaProducer, TopicPartition
-from kafka.admin import KafkaAdminClient
-from kafka.errors import TopicAlreadyExistsError
+from kafka.admin import KafkaAdminClient, NewPartitions, NewTopic
+from kafka.errors import InvalidTimestampError, TopicAlreadyExistsError
 from pyspark.sql import SparkSession
 
-from imdb_streaming import cli, contract, files, guards, jvm, locks, runs
+from imdb_streaming import cli, contract, files, guards, job, jvm, locks, runs
 from imdb_streaming.compact import CompactionCutOffError, compact
+from imdb_streaming.executors import ExecutorWatch
 from imdb_streaming.guards import StartRefusedError
-from imdb_streaming.job import Load
+from imdb_streaming.job import Load, QueryDiedError
 from imdb_streaming.session import read_messages
 from imdb_streaming.transformations import parse_events
 
@@ -200,6 +205,107 @@ def test_lost_messages_are_refused_until_the_loss_is_accepted(
     assert load.status.lost_messages == 3
 
 
+def test_loss_after_an_accepted_one_ends_the_query(
+    spark: SparkSession, begun: Config, here: dict[str, str], movie: dict[str, Any]
+) -> None:
+    lose(spark, begun, movie, "tt9")
+    config = with_term(load_config(here | {"TRIGGER_INTERVAL": "8 seconds"}))
+    contract.accept_loss(config, jvm.read_topic(spark, config.bootstrap_servers, config.topic))
+    load = job._begin(config, spark, job.check_topic(config, spark))
+    stopping = threading.Event()
+    deaths: list[str] = []
+
+    def watch() -> None:
+        try:
+            load.watch(stopping, ExecutorWatch(lambda: 1, 60, lambda: None))
+        except QueryDiedError as error:
+            deaths.append(str(error))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        wait_for("the gap is passed", lambda: load.status.query.batch_id, lambda at: at == 1, 90)
+        # Not read before the trigger, and gone by then.
+        lose(spark, begun, movie, "tt8")
+        watcher.join(90)
+    finally:
+        stopping.set()
+        watcher.join(30)
+        load.query.stop()
+        load.metrics.close()
+    (death,) = deaths
+    assert "OFFSET_OUT_OF_RANGE" in death or "data may have been lost" in death, death
+    assert "tt80" not in [tconst for tconst, _ in rows(spark, begun)]
+    # The next start says what is lost now.
+    assert "has lost messages that were not read yet" in refusal(spark, begun)
+
+
+def lose(spark: SparkSession, config: Config, movie: dict[str, Any], name: str) -> None:
+    """Send five messages, and lose all but the last."""
+    send(config, *(movie | {"tconst": f"{name}{number}"} for number in range(5)))
+    topic = jvm.read_topic(spark, config.bootstrap_servers, config.topic)
+    admin = KafkaAdminClient(bootstrap_servers=config.bootstrap_servers)
+    admin.delete_records({TopicPartition(config.topic, 0): topic.ends[0] - 1})
+    admin.close()
+
+
+def test_broker_refuses_a_stamp_that_spark_cannot_read(broker: Broker) -> None:
+    role = Path(__file__).parents[2] / "roles/kafka_topic"
+    ahead = yaml.safe_load((role / "defaults/main.yml").read_text())["kafka_topic_ahead_ms"]
+    admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    settings = {"message.timestamp.after.max.ms": str(ahead)}
+    admin.create_topics([NewTopic("stamped", 1, 1, topic_configs=settings)])
+    admin.close()
+    producer = KafkaProducer(bootstrap_servers=broker.bootstrap, acks="all")
+    try:
+        producer.send("stamped", b"{}", timestamp_ms=int(time.time() * 1000) + 1000).get(30)
+        for stamp in (10**16, int(time.time() * 1000) + ahead + 60_000):
+            with pytest.raises(InvalidTimestampError):
+                producer.send("stamped", b"{}", timestamp_ms=stamp).get(30)
+    finally:
+        producer.close(timeout=10)
+
+
+def delete_before(config: Config, partition: int, offset: int) -> None:
+    """Let the topic lose the messages of a partition before an offset."""
+    admin = KafkaAdminClient(bootstrap_servers=config.bootstrap_servers)
+    admin.delete_records({TopicPartition(config.topic, partition): offset})
+    admin.close()
+
+
+def test_batch_that_was_not_done_keeps_its_rows_though_messages_are_lost(
+    spark: SparkSession, begun: Config, movie: dict[str, Any]
+) -> None:
+    before = rows(spark, begun)
+    # Killed when its file was in place; and it was the first.
+    (begun.checkpoint_folder / "commits" / "0").unlink()
+    delete_before(begun, 0, 1)
+    assert "offsets 0 to 0 of partition 0" in refusal(spark, begun)
+    topic = jvm.read_topic(spark, begun.bootstrap_servers, begun.topic)
+    assert contract.accept_loss(begun, topic) == {0: (0, 0)}
+    send(begun, movie)
+    load = run(spark, begun)
+    assert rows(spark, begun) == before
+    assert load.sink.table_rows == len(before)
+
+
+def test_added_partition_that_has_lost_its_beginning_is_refused(
+    spark: SparkSession, begun: Config, movie: dict[str, Any]
+) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=begun.bootstrap_servers)
+    admin.create_partitions({begun.topic: NewPartitions(total_count=4)})
+    admin.close()
+    send(begun, *(movie | {"tconst": f"tt9{number}"} for number in range(5)), partition=3)
+    delete_before(begun, 3, 2)
+    assert "offsets 0 to 1 of partition 3" in refusal(spark, begun)
+    topic = jvm.read_topic(spark, begun.bootstrap_servers, begun.topic)
+    contract.accept_loss(begun, topic)
+    load = run(spark, begun)
+    assert [tconst for tconst, _ in rows(spark, begun)][-3:] == ["tt92", "tt93", "tt94"]
+    assert load.status.lost_messages == 2
+    assert contract.lost_messages(begun, topic) == {}
+
+
 def test_damaged_checkpoint_is_refused(spark: SparkSession, begun: Config) -> None:
     (begun.checkpoint_folder / "offsets" / "0").write_text("v1\n{}\nnonsense")
     text = refusal(spark, begun)
@@ -211,7 +317,6 @@ def test_lost_state_is_refused_with_the_name_of_the_file(
 ) -> None:
     for path in begun.state_folder.glob("*-0000000000"):
         path.unlink()
-    (begun.state_folder / "delta-0000000001").touch()
     text = refusal(spark, begun)
     assert "delta-0000000000 is missing" in text
 
@@ -380,3 +485,119 @@ def test_new_run_needs_another_id(
 ) -> None:
     assert cli.main(["reprocess", "main"], here) == cli.REFUSED
     assert "Give the new run another id" in caplog.text
+
+
+@pytest.fixture
+def one_spark(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands have the tests' own Spark, and the job end without its process."""
+    monkeypatch.setattr(cli, "_local_spark", lambda config: spark)
+    monkeypatch.setattr(job, "connect", lambda config: spark)
+    monkeypatch.setattr(job, "listen_for_stop", lambda stopping: None)
+    monkeypatch.setattr(job, "end_in", lambda seconds, code: None)
+    monkeypatch.setattr(job, "_executors", lambda spark: 1)
+    monkeypatch.setattr(SparkSession, "stop", lambda self: None)
+
+
+@pytest.fixture
+def waiting(spark: SparkSession, begun: Config, here: dict[str, str]) -> Config:
+    """A run that has read what `begun` has, and waits to be put into service."""
+    second = load_config(here | {"RUN_ID": "second"})
+    beside = replace(second, is_beside=True)
+    beside.tables_path.mkdir(parents=True)
+    run(spark, beside)
+    runs.mark_ready(beside)
+    return second
+
+
+@pytest.mark.usefixtures("one_spark")
+def test_run_that_is_behind_catches_up_before_it_is_shown(
+    spark: SparkSession,
+    begun: Config,
+    waiting: Config,
+    movie: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert not runs.is_behind(waiting)
+    send(begun, movie | {"tconst": "tt4"}, movie | {"tconst": "tt5"})
+    run(spark, begun)
+    assert runs.is_behind(waiting)
+    shown: list[tuple[int, bool]] = []
+    switch = runs.switch_if_ready
+
+    def look_and_switch(config: Config) -> None:
+        if runs.is_waiting(config):
+            beside = replace(waiting, is_beside=True)
+            shown.append((len(rows(spark, beside)), runs.is_behind(config)))
+        switch(config)
+
+    monkeypatch.setattr(runs, "switch_if_ready", look_and_switch)
+    stopping = threading.Event()
+    held = with_term(waiting)
+    started = threading.Thread(target=job.run, args=[held, stopping])
+    started.start()
+    try:
+        wait_for(
+            "it is in service", lambda: runs.run_in_service(held), lambda it: it == "second", 120
+        )
+        assert len(rows(spark, held)) == 5
+    finally:
+        stopping.set()
+        started.join(60)
+    assert shown == [(5, False)]
+
+
+@pytest.mark.usefixtures("one_spark")
+def test_run_that_is_refused_does_not_take_the_tables_place(
+    waiting: Config, here: dict[str, str]
+) -> None:
+    changed = with_term(load_config(here | {"RUN_ID": "second", "MIN_VOTES_PRIOR": "7"}))
+    with pytest.raises(StartRefusedError, match="scores of both would stand in one table"):
+        job.run(changed, threading.Event())
+    assert runs.run_in_service(changed) == "main"
+
+
+@pytest.mark.usefixtures("one_spark")
+def test_check_says_what_a_start_would_do(
+    spark: SparkSession,
+    begun: Config,
+    waiting: Config,
+    here: dict[str, str],
+    movie: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    for run_id, can in (
+        ("main", "run main can start or go on"),
+        ("second", "run second can take the place of run main"),
+    ):
+        assert cli.main(["check"], here | {"RUN_ID": run_id}) == cli.DONE, caplog.text
+        assert can in caplog.text
+    send(begun, movie | {"tconst": "tt4"})
+    run(spark, begun)
+    assert cli.main(["check"], here | {"RUN_ID": "second"}) == cli.DONE
+    assert "run second can catch up with run main and take its place" in caplog.text
+    assert cli.main(["check"], here | {"RUN_ID": "third"}) == cli.REFUSED
+    assert runs.run_in_service(waiting) == "main"
+
+
+@pytest.mark.usefixtures("one_spark")
+@pytest.mark.parametrize("damage", ["missing", "cut short"])
+def test_check_reads_the_state(
+    begun: Config, here: dict[str, str], caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    (delta,) = begun.state_folder.glob("delta-*")
+    content = delta.read_bytes()
+    delta.unlink()
+    if damage == "cut short":
+        delta.write_bytes(content[:-4])
+    assert cli.main(["check"], here) == cli.REFUSED
+    assert f"{delta.name} is {damage}" in caplog.text
+
+
+def test_check_refuses_a_folder_that_cannot_be_made(
+    here: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "parquet"
+    assert cli.main(["check"], here | {"OUTPUT_PATH": str(place)}) == cli.REFUSED
+    assert f"{place} is not there, and cannot be made in {tmp_path / 'file'}" in caplog.text

@@ -1,7 +1,10 @@
 package imdb.streaming;
 
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.function.Predicate;
 import java.util.stream.LongStream;
@@ -33,7 +36,6 @@ public final class Batch implements AutoCloseable {
     private long duplicates;
     private long malformed;
     private long newestMicros = Long.MIN_VALUE;
-    private long leastNewestMicros = Long.MAX_VALUE;
 
     private Batch(Dataset<Row> events) {
         this.events = events;
@@ -72,16 +74,16 @@ public final class Batch implements AutoCloseable {
                 columns::isValid);
     }
 
-    /** Ask the index about each valid event. */
+    /**
+     * Ask the index about each valid event, in the order of partitions and offsets: which task has ended first
+     * must not decide which of two copies is the new one, or a batch that is run again has other rows.
+     */
     void decide(Predicate<MovieIndex.Fact> isNew) {
         MovieIndex.Fact fact = new MovieIndex.Fact();
         Map<Integer, LongStream.Builder> offsets = new HashMap<>();
-        for (byte[] facts : noted == null ? chunks.map(Chunk::facts).collect() : noted.value()) {
-            ByteBuffer in = ByteBuffer.wrap(facts);
+        for (ByteBuffer in : factsInOrder()) {
             malformed += in.getInt();
-            long newest = in.getLong();
-            newestMicros = Math.max(newestMicros, newest);
-            leastNewestMicros = Math.min(leastNewestMicros, newest);
+            newestMicros = Math.max(newestMicros, in.getLong());
             while (in.hasRemaining()) {
                 fact.readFrom(in);
                 if (isNew.test(fact)) {
@@ -93,6 +95,19 @@ public final class Batch implements AutoCloseable {
             }
         }
         offsets.forEach((partition, found) -> known.put(partition, found.build().sorted().toArray()));
+    }
+
+    /** The chunks' facts; each chunk has consecutive rows of one partition. */
+    private List<ByteBuffer> factsInOrder() {
+        List<ByteBuffer> found = new ArrayList<>();
+        for (byte[] facts : noted == null ? chunks.map(Chunk::facts).collect() : noted.value()) {
+            found.add(ByteBuffer.wrap(facts));
+        }
+        found.sort(
+                Comparator.<ByteBuffer>comparingInt(in -> in.getInt(0))
+                        .thenComparingLong(in -> in.getLong(Integer.BYTES)));
+        found.forEach(in -> in.position(Integer.BYTES + Long.BYTES));
+        return found;
     }
 
     /** Rows of events that were not known before the batch; one row an event. */
@@ -129,11 +144,6 @@ public final class Batch implements AutoCloseable {
     /** The time of the newest message, in seconds since 1970; 0 of no message. */
     public double newest() {
         return newestMicros == Long.MIN_VALUE ? 0 : newestMicros / 1e6;
-    }
-
-    /** The newest message's time in the chunk of rows where it is oldest; 0 of no message. */
-    long leastNewestMicros() {
-        return leastNewestMicros == Long.MAX_VALUE ? 0 : leastNewestMicros;
     }
 
     /** Let the executors drop the rows. */

@@ -50,17 +50,26 @@ final class Columns implements Serializable {
         return new Facts();
     }
 
-    /** Collects of some rows: how many are malformed, the newest time, then a {@link MovieIndex.Fact} of each event. */
+    /**
+     * Collects of some rows: partition and offset of the first, how many are malformed, the newest time, then a
+     * {@link MovieIndex.Fact} of each event.
+     */
     final class Facts {
         private final MessageDigest sha256 = MessageDigest.getInstance("SHA-256");
         private final ByteArrayOutputStream packed = new ByteArrayOutputStream(1 << 16);
         private final DataOutputStream out = new DataOutputStream(packed);
+        private int firstPartition = Integer.MAX_VALUE;
+        private long firstOffset;
         private int malformed;
         private long newest = Long.MIN_VALUE;
 
         private Facts() throws NoSuchAlgorithmException {}
 
         void add(InternalRow row) throws IOException {
+            if (firstPartition == Integer.MAX_VALUE) {
+                firstPartition = row.getInt(partition);
+                firstOffset = row.getLong(offset);
+            }
             newest = Math.max(newest, row.getLong(timestamp));
             if (!isValid(row)) {
                 malformed++;
@@ -77,7 +86,8 @@ final class Columns implements Serializable {
         }
 
         byte[] bytes() {
-            ByteBuffer bytes = ByteBuffer.allocate(Integer.BYTES + Long.BYTES + packed.size());
+            ByteBuffer bytes = ByteBuffer.allocate(2 * (Integer.BYTES + Long.BYTES) + packed.size());
+            bytes.putInt(firstPartition).putLong(firstOffset);
             return bytes.putInt(malformed).putLong(newest).put(packed.toByteArray()).array();
         }
     }

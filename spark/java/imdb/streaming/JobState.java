@@ -1,8 +1,6 @@
 package imdb.streaming;
 
 import java.io.IOException;
-import java.time.LocalDate;
-import java.time.ZoneOffset;
 import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.sql.Dataset;
@@ -21,7 +19,6 @@ public final class JobState {
     private final IndexFiles files;
     private final int batchesASnapshot;
     private MovieIndex.Delta delta;
-    private int horizon;
     private long changesSinceSnapshot;
     private long snapshotBatch;
 
@@ -41,6 +38,7 @@ public final class JobState {
      * @param batchesASnapshot a snapshot is written after so many batches at the latest: what a start
      *     reads is bounded
      * @throws IndexDamagedException a file is missing or damaged; the text names it
+     * @throws IndexTooLargeException the heap is too small for it; the text says how large it must be
      */
     public static JobState open(
             String folder,
@@ -54,6 +52,7 @@ public final class JobState {
                 new JobState(
                         new MovieIndex(retentionDays), new IndexFiles(folder, out, configuration), batchesASnapshot);
         state.snapshotBatch = state.files.load(lastBatch, state.index::readFrom);
+        state.index.checkRoom();
         return state;
     }
 
@@ -62,13 +61,17 @@ public final class JobState {
         return Batch.keep(events);
     }
 
-    /** Tell a batch's new events from known ones. */
-    public void decide(Batch batch) {
+    /**
+     * Tell a batch's new events from known ones.
+     *
+     * @param plannedAt when Spark has planned the batch, by its checkpoint, in milliseconds since 1970: the
+     *     same however often, and whenever, the batch is run
+     * @param plannedBefore the same of the batch before; of the first batch its own
+     */
+    public void decide(Batch batch, long plannedAt, long plannedBefore) {
         delta = new MovieIndex.Delta();
-        int today = (int) LocalDate.now(ZoneOffset.UTC).toEpochDay();
-        batch.decide(fact -> index.add(fact, today, delta));
-        // A partition that is behind has a part in each batch: what it may still send is not forgotten.
-        horizon = (int) Math.min(today, Math.floorDiv(batch.leastNewestMicros(), MovieIndex.MICROS_A_DAY));
+        index.beginBatch(plannedAt, plannedBefore);
+        batch.decide(fact -> index.add(fact, delta));
     }
 
     /** Write what the batch changed. To be called when its rows are in the tables. */
@@ -78,7 +81,7 @@ public final class JobState {
         delta = null;
         long due = Math.max(FEWEST_CHANGES_A_SNAPSHOT, (index.ids() + (long) index.movies()) / 2);
         if (changesSinceSnapshot > due || batchId - snapshotBatch >= batchesASnapshot) {
-            index.forget(horizon);
+            index.forget();
             files.writeSnapshot(batchId, index::writeTo);
             snapshotBatch = batchId;
             changesSinceSnapshot = 0;

@@ -19,20 +19,37 @@ import java.util.TreeMap;
  *
  * <p>Event ids and tconsts are kept as digests of 128 bits, an id with the day it was last seen on, a
  * movie with the time of its latest event and its genres. Ids that were not seen for the retention are
- * known no more. Whatever a batch changes is written to that batch's delta file ({@link IndexFiles}).
+ * known no more.
+ *
+ * <p>Days are counted from batch to batch: where the clock has gone to a later date, one day has passed, however
+ * far it went; where it was set back, none. So a clock that is years ahead for once, or behind, costs
+ * the memory a day at most, and a job that was away for weeks forgets nothing of what it has not seen since.
+ *
+ * <p>Whatever a batch changes is written to that batch's delta file ({@link IndexFiles}).
  */
 final class MovieIndex {
-    static final long MICROS_A_DAY = 86_400_000_000L;
+    private static final long MILLIS_A_DAY = 86_400_000;
+    /** As many as MAX_OFFSETS_PER_TRIGGER has by default. */
+    private static final int EVENTS_A_BATCH = 200_000;
+
     private static final String UNKNOWN_GENRE = "(unknown)";
 
     private final int retentionDays;
-    private final DigestTable ids = new DigestTable(false);
-    private final DigestTable movies = new DigestTable(true);
+    private final HeapBudget budget = new HeapBudget();
+    private final DigestTable ids = new DigestTable(false, budget);
+    private final DigestTable movies = new DigestTable(true, budget);
     /** The lists of genres there are, each as one text; a movie has its list's number. */
     private final List<String> genreLists = new ArrayList<>();
 
     private final Map<String, Integer> genreListNumbers = new HashMap<>();
     private final Map<String, Long> counts = new TreeMap<>();
+
+    /** The latest day on which an id was seen. Read from the ids themselves, so that no file has it. */
+    private int latestDay = Integer.MIN_VALUE;
+    /** The batch's day and time. */
+    private int day;
+
+    private long now;
 
     MovieIndex(int retentionDays) {
         this.retentionDays = retentionDays;
@@ -55,17 +72,20 @@ final class MovieIndex {
         return counts;
     }
 
-    /**
-     * Take in an event, and tell whether it is a new one. What changes is added to the delta.
-     *
-     * @param today the day of now, in days since 1970: no clock of a sender is believed to be ahead of it
-     */
-    boolean add(Fact fact, int today, Delta delta) {
-        int day = (int) Math.min(Math.floorDiv(fact.at, MICROS_A_DAY), today);
+    /** Take the day and the time of a batch; see {@link JobState#decide}. */
+    void beginBatch(long plannedAt, long plannedBefore) {
+        int date = (int) Math.floorDiv(plannedAt, MILLIS_A_DAY);
+        boolean isLater = date > Math.floorDiv(plannedBefore, MILLIS_A_DAY);
+        day = latestDay == Integer.MIN_VALUE ? date : latestDay + (isLater ? 1 : 0);
+        now = plannedAt * 1000;
+    }
+
+    /** Take in an event, and tell whether it is a new one. What changes is added to the delta. */
+    boolean add(Fact fact, Delta delta) {
         int slot = ids.find(fact.idHigh, fact.idLow);
         boolean isNew = slot < 0 || day - ids.intAt(slot) > retentionDays;
         if (isNew || day > ids.intAt(slot)) {
-            ids.put(fact.idHigh, fact.idLow, day, 0);
+            putId(fact.idHigh, fact.idLow, day);
             delta.id(fact.idHigh, fact.idLow, day);
         }
         if (isNew) {
@@ -74,10 +94,21 @@ final class MovieIndex {
         return isNew;
     }
 
-    /** The latest event decides; of two at the same time the one that came later. */
+    private void putId(long high, long low, int seen) {
+        ids.put(high, low, seen, 0);
+        latestDay = Math.max(latestDay, seen);
+    }
+
+    /**
+     * The latest event decides; of two at the same time the one that came later.
+     *
+     * <p>No event is later than its batch: one that says so counts as of the batch's time, and gives way to
+     * those after it. A time ahead of the batch's, from a clock that has been set back since, gives way too.
+     */
     private void update(Fact fact, Delta delta) {
+        long at = Math.min(fact.at, now);
         int slot = movies.find(fact.movieHigh, fact.movieLow);
-        if (slot >= 0 && fact.at < movies.longAt(slot)) {
+        if (slot >= 0 && at < movies.longAt(slot) && movies.longAt(slot) <= now) {
             return;
         }
         int number = genreList(fact.genres);
@@ -87,8 +118,8 @@ final class MovieIndex {
             count(movies.intAt(slot), -1);
             count(number, 1);
         }
-        movies.put(fact.movieHigh, fact.movieLow, number, fact.at);
-        delta.movie(fact.movieHigh, fact.movieLow, fact.at, fact.genres);
+        movies.put(fact.movieHigh, fact.movieLow, number, at);
+        delta.movie(fact.movieHigh, fact.movieLow, at, fact.genres);
     }
 
     private int genreList(String genres) {
@@ -130,9 +161,17 @@ final class MovieIndex {
         return text.toString();
     }
 
-    /** Forget ids that no event of the day `horizon` or later would find known; frees memory alone. */
-    void forget(int horizon) {
-        ids.forgetBelow(horizon - retentionDays);
+    /** See that the heap has room for a batch: else the job would end in it, after each start again. */
+    void checkRoom() {
+        ids.checkRoomFor(EVENTS_A_BATCH);
+        movies.checkRoomFor(EVENTS_A_BATCH);
+    }
+
+    /** Forget ids that are known no more; makes room alone. */
+    void forget() {
+        if (latestDay != Integer.MIN_VALUE) {
+            ids.forgetBelow(latestDay - retentionDays);
+        }
     }
 
     /** Write all of it, as one delta that leads from nothing to here. */
@@ -154,10 +193,14 @@ final class MovieIndex {
 
     /** Apply what {@link #writeTo} or {@link Delta#writeTo} wrote. */
     void readFrom(DataInputStream in) throws IOException {
-        for (int left = in.readInt(); left > 0; left--) {
-            ids.put(in.readLong(), in.readLong(), in.readInt(), 0);
+        int idsToCome = in.readInt();
+        ids.reserve(idsToCome);
+        for (int left = idsToCome; left > 0; left--) {
+            putId(in.readLong(), in.readLong(), in.readInt());
         }
-        for (int left = in.readInt(); left > 0; left--) {
+        int moviesToCome = in.readInt();
+        movies.reserve(moviesToCome);
+        for (int left = moviesToCome; left > 0; left--) {
             long high = in.readLong();
             long low = in.readLong();
             long at = in.readLong();

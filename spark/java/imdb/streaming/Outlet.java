@@ -1,6 +1,9 @@
 package imdb.streaming;
 
+import static java.nio.file.StandardOpenOption.READ;
+
 import java.io.IOException;
+import java.nio.channels.FileChannel;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -25,17 +28,28 @@ final class Outlet {
     /**
      * Rename a finished file, if it is not at its {@link #step} yet, to there, and then over the target.
      *
+     * <p>A power cut leaves the target as it was before, or whole: the file is on the disk before it is renamed, and
+     * the folder when this returns. Whoever has written to the step has flushed it.
+     *
      * @throws IOException also when another start has taken over: the text says so
      */
     void put(Path source, Path target) throws IOException {
         Path step = step(target);
         try {
             if (!source.equals(step)) {
+                flush(source);
                 Files.move(source, step, StandardCopyOption.ATOMIC_MOVE);
             }
             Files.move(step, target, StandardCopyOption.ATOMIC_MOVE);
+            flush(target.getParent());
         } catch (FileSystemException error) {
             throw explained(error);
+        }
+    }
+
+    private static void flush(Path path) throws IOException {
+        try (FileChannel channel = FileChannel.open(path, READ)) {
+            channel.force(true);
         }
     }
 

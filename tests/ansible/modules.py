@@ -23,4 +23,5 @@ def load(path: str, name: str) -> ModuleType:
 
 def load_utility(name: str) -> ModuleType:
     """Load what several modules share, as these import it."""
-    return load(f"ansible/plugins/module_utils/{name}.py", f"ansible.module_utils.{name}")
+    (path,) = ROOT.glob(f"*/*/module_utils/{name}.py")
+    return load(str(path), f"ansible.module_utils.{name}")

@@ -57,6 +57,20 @@ def test_more_replicas_than_asked_for_are_kept() -> None:
     assert kafka_plan.plan(spread(3, [1, 2, 3], 3), NO_RACKS, replication_factor=1) == {}
 
 
+def test_replicas_that_share_a_rack_are_spread_when_another_is_free() -> None:
+    racks = {1: "a", 2: "b", 4: "a", 5: "c"}
+    before = spread(3, [1, 2, 4], 3)
+    placed = after(before, kafka_plan.plan(before, racks, replication_factor=3))
+    assert [sorted(racks[it] for it in replicas) for replicas in placed.values()] == [
+        ["a", "b", "c"]
+    ] * 3
+
+
+def test_racks_that_must_be_shared_are_left_alone() -> None:
+    racks = {1: "a", 2: "b", 3: "a", 4: "b"}
+    assert kafka_plan.plan(spread(4, [1, 2, 3, 4], 3), racks, replication_factor=3) == {}
+
+
 def test_each_broker_leads_about_as_many() -> None:
     before = {("t", index): [1, 2, 3] for index in range(9)}
     placed = after(before, kafka_plan.plan(before, NO_RACKS, replication_factor=3))

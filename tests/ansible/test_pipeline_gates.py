@@ -69,12 +69,21 @@ def brokers(
     up: list[int],
     rows: list[dict[str, Any]],
     absent: tuple[int, ...] = (),
+    mute: int = 0,
 ) -> Any:
-    """Look at brokers that are up and have a topic of these partitions."""
+    """Look at brokers that are up and have a topic of these partitions; one may not answer."""
     seen = kafka_wire.Metadata(
         {n: (f"10.0.0.{n}", 9092, None) for n in up}, up[-1], {"t": dict(enumerate(rows))}
     )
-    monkeypatch.setattr(gates.Cluster, "metadata", lambda _self: seen)
+
+    def metadata(self: Any, topics: list[str] | None = None) -> Any:
+        if topics is None:
+            return seen
+        if mute and self._servers == [(f"10.0.0.{mute}", 9092)]:
+            raise TimeoutError("timed out")
+        return seen
+
+    monkeypatch.setattr(gates.Cluster, "metadata", metadata)
     look = gates.Look()
     gates.look_at_kafka(look, BROKERS, list(absent))
     return look
@@ -101,6 +110,11 @@ def test_a_broker_that_is_down_is_named_with_what_it_lacks(monkeypatch: pytest.M
     assert {problem["host"] for problem in look.problems} == {"core-2"}
 
 
+def test_a_broker_that_is_up_for_the_others_alone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    look = brokers(monkeypatch, [1, 2, 3], [row(1, 1, 2, 3)], mute=2)
+    assert texts(look) == ["broker 2 on core-2 does not answer: timed out"]
+
+
 def test_a_partition_without_leader_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     look = brokers(monkeypatch, [1, 2, 3], [row(-1, 1, 2, 3)])
     assert texts(look) == ["partition t-0 has no leader; replicas on [1, 2, 3]"]
@@ -110,6 +124,51 @@ def test_nothing_is_expected_of_a_broker_that_is_absent(monkeypatch: pytest.Monk
     monkeypatch.setitem(globals(), "BROKERS", [BROKERS[0], BROKERS[2]])
     assert texts(brokers(monkeypatch, [1, 3], [row(1, 1, 3)], absent=(2,))) == []
     assert texts(brokers(monkeypatch, [1, 3], [row(1, 1)], absent=(2,))) != []
+
+
+def spark(monkeypatch: pytest.MonkeyPatch, mute: str = "", **pages: Any) -> Any:
+    """Look at two masters and two workers; one of them may not answer."""
+    leader = {
+        "status": "ALIVE",
+        "workers": [{"host": f"10.0.1.{n}", "state": "ALIVE"} for n in (1, 2)],
+    }
+    said = {"master-1": {"status": "STANDBY"}, "master-2": leader} | pages
+
+    def page(address: str) -> Any:
+        if address == mute:
+            raise TimeoutError("timed out")
+        return said.get(address, {})
+
+    monkeypatch.setattr(gates, "page", page)
+    look = gates.Look()
+    masters = [{"host": name, "address": name} for name in ("master-1", "master-2")]
+    workers = [
+        {"host": f"worker-{n}", "address": f"10.0.1.{n}", "page": f"worker-{n}"} for n in (1, 2)
+    ]
+    gates.look_at_spark(look, masters, workers)
+    return look
+
+
+def test_spark_that_is_whole_passes_and_its_leader_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    look = spark(monkeypatch)
+    assert texts(look) == []
+    assert look.found["master"] == "master-2"
+
+
+@pytest.mark.parametrize(
+    ("mute", "told"),
+    [
+        ("master-1", "the Spark master on master-1 does not answer: timed out"),
+        ("master-2", "0 Spark masters lead, not one"),
+        ("worker-2", "the Spark worker on worker-2 does not answer: timed out"),
+    ],
+)
+def test_a_part_of_spark_that_does_not_answer_is_told(
+    monkeypatch: pytest.MonkeyPatch, mute: str, told: str
+) -> None:
+    assert told in texts(spark(monkeypatch, mute))
 
 
 def job(tmp_path: Path, age: float, limit: int = -1, **query: Any) -> Any:
@@ -129,8 +188,14 @@ def test_an_idle_job_passes(tmp_path: Path) -> None:
     assert look.found["lag"] == 0
 
 
+def test_a_job_that_has_read_nothing_yet_is_told(tmp_path: Path) -> None:
+    look = job(tmp_path, 1, lag=None, at="2026-01-01T00:00:00+00:00")
+    assert "has read nothing since its start" in texts(look)[0]
+    assert look.found["lag"] == -1
+
+
 def test_a_silent_job_is_told(tmp_path: Path) -> None:
-    assert "has said nothing for" in texts(job(tmp_path, 500, lag=0, at=None))[0]
+    assert "has said nothing for" in texts(job(tmp_path, 60, lag=0, at=None))[0]
 
 
 def test_a_job_that_stands_still_with_messages_to_read_is_told(tmp_path: Path) -> None:

@@ -103,10 +103,10 @@ def run_playbook(
     return PlaybookRun(done.returncode, done.stdout)
 
 
-def cut_off_after(task: str, *arguments: str) -> None:
-    """Run ansible/site.yml and kill it, hard, as soon as it has come to a task."""
+def cut_off_after(task: str, *arguments: str, playbook: str = "site.yml") -> None:
+    """Run a playbook of ansible/ and kill it, hard, as soon as it has come to a task."""
     with subprocess.Popen(
-        ["ansible-playbook", "ansible/site.yml", *deploy_arguments(), *arguments],
+        ["ansible-playbook", f"ansible/{playbook}", *deploy_arguments(), *arguments],
         cwd=ROOT,
         env=_plain_environment(),
         stdin=subprocess.DEVNULL,

@@ -1,14 +1,18 @@
-"""The job fails on the host that runs it, and another takes over, while data flows."""
+"""The job or the producer fails on the host that runs it, and another takes over."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Generator
 from functools import partial
+from typing import Any
 
 import pytest
 from hosts import STANDING_BY, HostsError, Target, host_running, run
+from kazoo.client import KazooClient
 
+from ..variables import HostVariables
 from ..waiting import wait_for
 from .messages import Feeder
 from .tables import Tables
@@ -112,3 +116,69 @@ def test_a_job_that_is_killed_is_replaced_at_once(
     another_leads(target, leader, patience)
     all_is_in_silver(steady_feeder, tables, patience)
     nothing_is_lost()
+
+
+@pytest.fixture
+def sending(target: Target, variables: HostVariables, patience: float) -> str:
+    """The host that runs the producer, in the midst of sending everything anew."""
+    hosts = target.groups["producer"]
+    if len(hosts) < 2:
+        pytest.fail("this topology has no standby for the producer: use three or cluster")
+    for host in hosts:
+        run(target, host, "sudo", "systemctl", "stop", "imdb-producer", timeout=60 * patience)
+    server = target.hosts[target.groups["zookeeper"][0]]["host_external_address"]
+    zookeeper = KazooClient(f"{server}:{variables['zookeeper_client_port']}", timeout=30)
+    zookeeper.start(timeout=60)
+    try:
+        zookeeper.delete("/imdb-pipeline/imdb-producer-progress", recursive=True)
+    finally:
+        zookeeper.stop()
+        zookeeper.close()
+    for host in hosts:
+        run(target, host, "sudo", "systemctl", "start", "--no-block", "imdb-producer")
+    found: list[str] = wait_for(
+        "a part of the records is sent",
+        lambda: [host for host in hosts if is_sending(producer_status(target, host))],
+        lambda found: len(found) == 1,
+        120 * patience,
+        every=0.2,
+    )
+    return found[0]
+
+
+def is_sending(found: dict[str, Any]) -> bool:
+    """Return whether some records are sent and some are not."""
+    return bool(found["state"] == "sending" and 500 < found["sent"] < found["total"] - 500)
+
+
+def producer_status(target: Target, host: str) -> dict[str, Any]:
+    """Return what a host's producer last said of itself."""
+    try:
+        text = run(target, host, "cat", "/run/imdb-producer/status.json")
+        status: dict[str, Any] = json.loads(text)
+    except (HostsError, ValueError):  # it stands by, and has not led yet
+        return {"state": "", "sent": 0, "total": 0}
+    return status
+
+
+def test_a_producer_that_is_killed_is_replaced_and_goes_on(
+    target: Target, sending: str, patience: float
+) -> None:
+    others = [host for host in target.groups["producer"] if host != sending]
+    before = producer_status(target, sending)
+    kill(target, sending, "imdb-producer", "KILL")
+    after = wait_for(
+        "another host has sent the rest",
+        lambda: [producer_status(target, host) for host in others],
+        lambda found: any(is_the_rest(it, before) for it in found),
+        180 * patience,
+    )
+    rest = next(it for it in after if is_the_rest(it, before))
+    assert rest["sent"] == rest["total"] == before["total"]
+    # What was acknowledged is kept each second, and at least each 500 records.
+    assert rest["resumed_at"] >= before["sent"] - 500
+
+
+def is_the_rest(found: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Return whether a producer has finished what another had begun."""
+    return bool(found["state"] == "finished" and found["started_at"] > before["started_at"])

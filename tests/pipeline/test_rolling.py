@@ -10,11 +10,12 @@ from collections.abc import Callable
 
 import pytest
 from hosts import Target, run
+from status import collect
 
 from ..variables import HostVariables
 from ..waiting import wait_for
 from .cluster import Watch, invocations, restarted
-from .deployment import run_playbook
+from .deployment import cut_off_after, run_playbook
 from .messages import Feeder
 from .silver_watch import SilverWatch
 from .tables import Tables
@@ -119,7 +120,7 @@ def test_a_changed_setting_restarts_spark_one_host_after_the_other(
     }
     for more in (1, 0):
         asked = [f"-e{name}={value + more}" for name, value in own.items()]
-        before = invocations(target)
+        before, leader = invocations(target), leading_master(target)
         with Watch(addresses) as watch:
             deployed = run_playbook(*asked)
         assert deployed.exit_code == 0, deployed.end
@@ -127,7 +128,33 @@ def test_a_changed_setting_restarts_spark_one_host_after_the_other(
         assert restarted(before, invocations(target)) == {
             (host, group.replace("_", "-")) for group in ports for host in target.groups[group]
         }
+        # The one that leads comes last, so that the lead moves once.
+        assert leading_master(target) != leader
     nothing_is_lost()
+
+
+def leading_master(target: Target) -> str:
+    """Wait until a Spark master leads; return its host."""
+    leading: list[str] = wait_for(
+        "a Spark master leads",
+        lambda: [
+            host
+            for host, found in collect(target)["hosts"].items()
+            if (found["master"] or {}).get("role") == "alive"
+        ],
+        lambda found: len(found) == 1,
+        90,
+    )
+    return leading[0]
+
+
+@pytest.mark.parametrize("playbook", ["upgrade.yml", "scale.yml", "replace.yml"])
+def test_what_must_see_the_whole_refuses_a_part_of_it(target: Target, playbook: str) -> None:
+    host = target.groups["kafka"][-1]
+    refused = run_playbook("--limit", host, "-e", f"replace_host={host}", playbook=playbook)
+    assert refused.exit_code != 0
+    assert f"--limit is '{host}'" in refused.output, refused.end
+    assert set(refused.changed.values()) <= {0}, refused.changed_tasks
 
 
 @pytest.mark.slow
@@ -170,10 +197,14 @@ def test_spark_is_upgraded_and_goes_back_while_data_flows(
     own = str(variables["spark_version"])
     assert own != OTHER_SPARK
     watch = SilverWatch(tables)
+    # Cut off when the masters have changed and nothing else has, the next run does the rest.
+    cut_off = {OTHER_SPARK: "service : Service | Look at spark-worker"}
     try:
         for version in (OTHER_SPARK, own):
-            before = invocations(target)
-            done = run_playbook("-e", f"spark_version={version}", playbook="upgrade.yml")
+            before, asked = invocations(target), ("-e", f"spark_version={version}")
+            if version in cut_off:
+                cut_off_after(cut_off[version], *asked, playbook="upgrade.yml")
+            done = run_playbook(*asked, playbook="upgrade.yml")
             assert done.exit_code == 0, done.end
             assert restarted(before, invocations(target)) == {
                 (host, unit)

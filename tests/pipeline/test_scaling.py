@@ -121,14 +121,24 @@ def workers_in_use(target: Target, port: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("whole_group", [False, True], ids=["nobody", "all workers"])
-def test_who_cannot_leave_is_refused(target: Target, whole_group: bool) -> None:
-    hosts = target.groups["spark_worker"] if whole_group else ["nobody-1"]
-    arguments = ("-e", json.dumps({"scale_leaving": hosts}))
+@pytest.mark.parametrize(
+    ("group", "named"),
+    [
+        (None, "scale_leaving names nobody-1"),
+        ("spark_worker", "all workers"),
+        ("kafka", "brokers would stay"),
+        ("zookeeper", "ensemble"),
+    ],
+)
+def test_who_cannot_leave_is_refused(target: Target, group: str | None, named: str) -> None:
+    hosts = target.groups[group] if group else ["nobody-1"]
+    arguments = ["-e", json.dumps({"scale_leaving": hosts})]
+    # Where fewer brokers were enough, the ensemble would still need its servers.
+    arguments += ["-e", "kafka_topic_replication_factor=0"] if group == "zookeeper" else []
     refused = run_playbook(*arguments, playbook="scale.yml")
     assert refused.exit_code != 0
-    named = "all workers" if whole_group else hosts[0]
-    assert f"scale_leaving names {named}" in refused.output
+    assert "scale_leaving names" in refused.output
+    assert named in refused.output, refused.end
     assert "Nothing was changed" in refused.output
     assert set(refused.changed.values()) <= {0}, refused.changed_tasks
 

@@ -47,6 +47,7 @@ def plan(
             broker = _best(replicas, staying, racks, load)
             replicas.append(broker)
             load[broker] += 1
+    _spread_racks(wanted, racks, load)
     _level(wanted, racks, load)
     _spread_leaders(wanted, staying)
     return {key: replicas for key, replicas in wanted.items() if replicas != partitions[key]}
@@ -64,6 +65,22 @@ def _best(
     taken = Counter(racks[broker] for broker in replicas)
     free = [broker for broker in brokers if broker not in replicas]
     return min(free, key=lambda broker: (taken[racks[broker]], load[broker], broker))
+
+
+def _spread_racks(wanted: Replicas, racks: Mapping[int, str | None], load: Counter[int]) -> None:
+    """Take replicas out of racks that hold more of a partition than another needs to."""
+    for replicas in wanted.values():
+        for _ in range(len(replicas)):
+            taken = Counter(racks[broker] for broker in replicas)
+            crowded = max(replicas, key=lambda broker: (taken[racks[broker]], load[broker], broker))
+            if len(replicas) == len(load):
+                break
+            other = _best(replicas, sorted(load), racks, load)
+            if taken[racks[crowded]] - taken[racks[other]] < 2:
+                break
+            replicas[replicas.index(crowded)] = other
+            load[crowded] -= 1
+            load[other] += 1
 
 
 def _level(wanted: Replicas, racks: Mapping[int, str | None], load: Counter[int]) -> None:

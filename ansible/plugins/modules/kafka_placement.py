@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kafka_plan import Replicas, moved, plan
+from ansible.module_utils.kafka_plan import moved, plan
 from ansible.module_utils.kafka_wire import (
     Cluster,
     KafkaError,
@@ -30,6 +31,7 @@ description:
     brokers that leave; gives partitions the replicas that they lack.
   - Copies at a bounded pace, waits until all is in sync, and takes the bound away.
   - Waits first for what an earlier run has begun; one that was cut off is made good by the next.
+    What was begun towards a broker that is no more is given up.
 author: imdb-pipeline
 options:
   bootstrap_servers:
@@ -55,9 +57,9 @@ options:
     type: int
     default: 20000000
   timeout:
-    description: Seconds to wait until all is moved.
+    description: Seconds to wait until all is moved. It ends sooner where a broker stays away.
     type: int
-    default: 3600
+    default: 86400
 """
 EXAMPLES = r"""
 - name: Spread the replicas
@@ -88,24 +90,28 @@ RATES = ("leader.replication.throttled.rate", "follower.replication.throttled.ra
 THROTTLED = ("leader.replication.throttled.replicas", "follower.replication.throttled.replicas")
 PAUSE_SECONDS = 1.0
 REQUEST_MILLISECONDS = 30000
+# For a controller that moves, and for a broker that restarts.
 PATIENCE_SECONDS = 60
+AWAY_SECONDS = 300
 
 
 class Placement(Cluster):
     """The requests that move replicas."""
 
-    def moving(self) -> set[tuple[str, int]]:
-        """Partitions whose replicas are being moved."""
+    def moving(self) -> dict[tuple[str, int], list[int]]:
+        """Partitions whose replicas are being moved, each with the brokers that get one."""
         body = number("i", REQUEST_MILLISECONDS) + varint(0) + b"\0"  # of all topics
         reader = self.ask_controller(LIST_REASSIGNMENTS, 0, body, flexible=True)
         reader.number("i")  # throttle time
         check(reader.number("h"), reader.compact_text(), "listing moves")
-        found = set()
+        found = {}
 
         def partition(topic: str) -> None:
-            found.add((topic, reader.number("i")))
-            for _ in range(3):  # replicas, those that come, those that go
-                reader.compact_array(lambda: reader.number("i"))
+            index = reader.number("i")
+            # Replicas, those that come, those that go.
+            _, found[topic, index], _ = [
+                reader.compact_array(lambda: reader.number("i")) for _ in range(3)
+            ]
             reader.tags()
 
         def topic() -> None:
@@ -116,13 +122,13 @@ class Placement(Cluster):
         reader.compact_array(topic)
         return found
 
-    def move(self, changes: Replicas) -> None:
-        """Begin to move replicas."""
+    def move(self, changes: Mapping[tuple[str, int], list[int] | None]) -> None:
+        """Begin to move replicas; None gives up a move that goes on."""
         topics = []
         for name in sorted({topic for topic, _ in changes}):
             rows = [
                 number("i", index)
-                + compact_array(number("i", broker) for broker in replicas)
+                + (varint(0) if replicas is None else compact_array(map(broker_id, replicas)))
                 + b"\0"
                 for (topic, index), replicas in sorted(changes.items())
                 if topic == name
@@ -182,6 +188,11 @@ class Placement(Cluster):
             check(code, message, f"changing the settings of {name}")
 
 
+def broker_id(broker: int) -> bytes:
+    """A broker's id in a request."""
+    return number("i", broker)
+
+
 def out_of_sync(cluster: Placement) -> list[str]:
     """Partitions that lack a replica in sync."""
     topics = cluster.metadata().topics
@@ -193,14 +204,27 @@ def out_of_sync(cluster: Placement) -> list[str]:
     ]
 
 
-def settle(cluster: Placement, deadline: float) -> None:
-    """Wait until nothing is being moved and every replica is in sync. Raises TimeoutError."""
-    while True:
-        left = sorted(f"{topic}-{index}" for topic, index in cluster.moving())
-        left = left or out_of_sync(cluster)
-        if not left:
-            return
-        if time.monotonic() >= deadline:
+def settle(cluster: Placement, brokers: list[int], deadline: float) -> None:
+    """Wait until nothing is being moved and every replica is in sync.
+
+    Raises:
+        TimeoutError: The time is up, or one of the brokers stays away.
+    """
+
+    def on_the_way() -> list[str]:
+        return sorted(f"{topic}-{index}" for topic, index in cluster.moving()) or out_of_sync(
+            cluster
+        )
+
+    seen_whole = time.monotonic()
+    while left := patiently(on_the_way, time.monotonic() + PATIENCE_SECONDS):
+        up = patiently(lambda: cluster.metadata([]).brokers, time.monotonic() + PATIENCE_SECONDS)
+        away = sorted(set(brokers) - set(up))
+        now = time.monotonic()
+        seen_whole = seen_whole if away else now
+        if now >= seen_whole + AWAY_SECONDS:
+            raise TimeoutError(f"brokers {away} are not up, and {left[:5]} wait for them")
+        if now >= deadline:
             raise TimeoutError(f"{len(left)} partitions are still on their way: {left[:5]}")
         time.sleep(PAUSE_SECONDS)
 
@@ -216,14 +240,20 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     deadline = time.monotonic() + given["timeout"]
     underway = patiently(cluster.moving, time.monotonic() + PATIENCE_SECONDS)
     if underway and not module.check_mode:
-        settle(cluster, deadline)
-        seen = cluster.metadata()
+        in_vain = {key: None for key, coming in underway.items() if set(coming) - set(seen.brokers)}
+        if in_vain:
+            cluster.move(in_vain)
+        settle(cluster, given["brokers"], deadline)
+        seen = patiently(cluster.metadata, time.monotonic() + PATIENCE_SECONDS)
     before = {
         (topic, index): row["replicas"]
         for topic, partitions in seen.topics.items()
         for index, row in partitions.items()
     }
-    racks = {broker: rack for broker, (_, _, rack) in seen.brokers.items()}
+    # A broker that is up but none of the inventory's is on its way out.
+    racks = {
+        broker: rack for broker, (_, _, rack) in seen.brokers.items() if broker in given["brokers"]
+    }
     changes = plan(before, racks, given["leaving"], given["replication_factor"])
     moves = moved(before, changes)
     told = f"{moves} replicas of {len(changes)} partitions"
@@ -233,9 +263,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if changes:
         cluster.bound(topics, given["bytes_per_second"])
         cluster.move(changes)
-        settle(cluster, deadline)
+        settle(cluster, given["brokers"], deadline)
     # Always: a run may have been cut off before it came to this.
-    cluster.bound(topics, None)
+    patiently(lambda: cluster.bound(topics, None), time.monotonic() + PATIENCE_SECONDS)
     began = f"; {len(underway)} that an earlier run had begun are done" if underway else ""
     return {"changed": bool(changes or underway), "moves": moves, "msg": f"Moved {told}{began}."}
 
@@ -248,7 +278,7 @@ def main() -> None:
             "leaving": {"type": "list", "elements": "int", "default": []},
             "replication_factor": {"type": "int", "required": True},
             "bytes_per_second": {"type": "int", "default": 20_000_000},
-            "timeout": {"type": "int", "default": 3600},
+            "timeout": {"type": "int", "default": 86400},
         },
         supports_check_mode=True,
     )

@@ -43,7 +43,9 @@ options:
     elements: dict
     default: []
   spark_workers:
-    description: Workers, each with C(host) and C(address), the address that they register with.
+    description:
+      - Workers, each with C(host), C(address), the address that they register with, and C(page),
+        host:port of the web UI.
     type: list
     elements: dict
     default: []
@@ -56,7 +58,7 @@ options:
     type: path
     default: /run/imdb-streaming/status.json
   job_silence:
-    description: Seconds that the job may say nothing.
+    description: Seconds that the job may have no batch with messages to read.
     type: int
     default: 120
   lag_limit:
@@ -106,6 +108,8 @@ lag:
 PAUSE_SECONDS = 0.5
 SOCKET_TIMEOUT_SECONDS = 5
 SHOWN = 5
+# The job says every few seconds that it is there, in the midst of a batch too.
+WORD_SECONDS = 30
 
 
 class Look:
@@ -172,9 +176,10 @@ def look_at_zookeeper(look: Look, servers: list[dict[str, Any]]) -> None:
 
 
 def look_at_kafka(look: Look, brokers: list[dict[str, Any]], absent: list[int]) -> None:
-    """Every broker is up, every partition has a leader and all of its replicas in sync.
+    """Every broker answers, every partition has a leader and all of its replicas in sync.
 
-    Of brokers that are absent nothing is expected.
+    Of brokers that are absent nothing is expected. One that was lost is up for the others until
+    its session with ZooKeeper ends, so each is asked itself.
     """
     names = {int(broker["id"]): str(broker["host"]) for broker in brokers}
     try:
@@ -183,9 +188,15 @@ def look_at_kafka(look: Look, brokers: list[dict[str, Any]], absent: list[int]) 
         look.wrong(str(brokers[0]["host"]), "kafka", f"no broker answers: {error}")
         return
     look.found["controller"] = names.get(seen.controller, "")
-    for broker in sorted(set(names) - set(seen.brokers)):
-        host = names[broker]
-        look.wrong(host, "kafka", f"broker {broker} on {host} is not up")
+    for broker in brokers:
+        number, host = int(broker["id"]), str(broker["host"])
+        if number not in seen.brokers:
+            look.wrong(host, "kafka", f"broker {number} on {host} is not up")
+            continue
+        try:
+            Cluster(str(broker["address"])).metadata([])
+        except OSError as error:
+            look.wrong(host, "kafka", f"broker {number} on {host} does not answer: {error}")
     if seen.controller not in seen.brokers:
         look.wrong(str(brokers[0]["host"]), "kafka", "the brokers have no controller")
     lagging: dict[int, list[str]] = {}
@@ -211,14 +222,15 @@ def look_at_kafka(look: Look, brokers: list[dict[str, Any]], absent: list[int]) 
 
 
 def look_at_spark(look: Look, masters: list[dict[str, Any]], workers: list[dict[str, Any]]) -> None:
-    """One master leads and has every worker; the others stand by."""
+    """One master leads and has every worker; the others stand by.
+
+    A worker that was lost is alive for its master for a minute, so each is asked itself.
+    """
     leading = []
     for master in masters:
         host = str(master["host"])
         try:
-            url = f"http://{master['address']}/json/"
-            with urllib.request.urlopen(url, timeout=SOCKET_TIMEOUT_SECONDS) as answer:
-                said = json.load(answer)
+            said = page(master["address"])
         except (OSError, ValueError) as error:
             look.wrong(host, "spark-master", f"the Spark master on {host} does not answer: {error}")
             continue
@@ -233,9 +245,21 @@ def look_at_spark(look: Look, masters: list[dict[str, Any]], workers: list[dict[
     look.found["master"] = leading[0][0]
     alive = {it["host"] for it in leading[0][1]["workers"] if it["state"] == "ALIVE"}
     for worker in workers:
+        host = str(worker["host"])
         if worker["address"] not in alive:
-            host = str(worker["host"])
             look.wrong(host, "spark-worker", f"the Spark worker on {host} is not registered")
+            continue
+        try:
+            page(worker["page"])
+        except (OSError, ValueError) as error:
+            look.wrong(host, "spark-worker", f"the Spark worker on {host} does not answer: {error}")
+
+
+def page(address: str) -> dict[str, Any]:
+    """What a master or a worker says of itself. Raises OSError, ValueError."""
+    with urllib.request.urlopen(f"http://{address}/json/", timeout=SOCKET_TIMEOUT_SECONDS) as it:
+        said: dict[str, Any] = json.load(it)
+    return said
 
 
 def look_at_job(look: Look, host: str, path: str, silence: int, lag_limit: int) -> None:
@@ -249,11 +273,15 @@ def look_at_job(look: Look, host: str, path: str, silence: int, lag_limit: int) 
     except (OSError, ValueError, KeyError) as error:
         look.wrong(host, "imdb-streaming", f"the job on {host} says nothing of itself: {error!r}")
         return
-    look.found["lag"] = int(query["lag"])
     look.found["job"] = host
-    if age > silence:
+    if age > WORD_SECONDS:
         look.wrong(host, "imdb-streaming", f"the job on {host} has said nothing for {age:.0f} s")
-    elif look.found["lag"] > 0 and query["at"] and seconds_since(query["at"]) > silence:
+        return
+    if query["lag"] is None:
+        look.wrong(host, "imdb-streaming", f"the job on {host} has read nothing since its start")
+        return
+    look.found["lag"] = int(query["lag"])
+    if look.found["lag"] > 0 and query["at"] and seconds_since(query["at"]) > silence:
         look.wrong(
             host,
             "imdb-streaming",

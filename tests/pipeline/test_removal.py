@@ -14,6 +14,11 @@ pytestmark = pytest.mark.removal
 
 ASKED = ("-e", "pipeline_remove_data=true")
 CONFIRMED = ("-e", "pipeline_remove_data_confirmed=true")
+NOT_CONFIRMED = ("-e", "pipeline_remove_data_confirmed=false")
+# What holds data on a host, and what lies in it.
+DATA = "sudo find /srv /var/lib /opt/spark-output -maxdepth 1 2>/dev/null | sort"
+# What systemd remembers, though its file is gone.
+GHOSTS = "systemctl list-units --all --plain --no-legend --state=not-found | awk '$3 == \"failed\"'"
 PACKAGES = "dpkg-query --show --showformat '${Package} ${db:Status-Status}\\n' | sort"
 # What differs between two hosts of one image whoever installs what: identities, caches, logs, what
 # systemd and apt note.
@@ -21,7 +26,7 @@ OF_THE_HOST = re.compile(
     r"/(etc/(ssh/ssh_host_|hostname|hosts|machine-id|resolv\.conf|ld\.so\.cache|systemd/network/|\.pwd\.lock)"
     r"|etc/(passwd|group|shadow|gshadow|subuid|subgid)-?\b"
     r"|var/lib/(apt|dpkg|systemd|private|dbus|pam|python|ucf)\b"
-    r"|usr/lib/python3|usr/share/(mime|info|man)\b|opt/spark-output)"
+    r"|usr/lib/python3|usr/share/(mime|info|man)\b)"
 )
 
 
@@ -61,11 +66,25 @@ def holds_files(target: Target, host: str, folder: str) -> bool:
     return bool(found.strip())
 
 
-def test_data_that_was_asked_for_once_stops_the_removal(target: Target) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (ASKED, "would be deleted for good"),
+        (ASKED + NOT_CONFIRMED, "would be deleted for good"),
+        # Of a role whose turn comes late.
+        (("-e", "kafka_remove_data=true"), "would be deleted for good"),
+        ((*ASKED, *CONFIRMED, "-e", "kafka_data_dir=/"), "Not deleted as a folder of data"),
+    ],
+    ids=["asked once", "the second time is false", "one role's", "no folder of data"],
+)
+def test_a_removal_that_is_refused_removes_nothing(
+    target: Target, arguments: tuple[str, ...], reason: str
+) -> None:
     before = unit_states(target)
-    refused = run_playbook(*ASKED, playbook="remove.yml")
+    refused = run_playbook(*arguments, playbook="remove.yml")
     assert refused.exit_code != 0
-    assert "would be deleted for good" in refused.output
+    assert reason in " ".join(refused.output.split())
+    assert set(refused.changed.values()) == {0}, refused.changed_tasks
     assert unit_states(target) == before
 
 
@@ -95,13 +114,14 @@ def test_removal_leaves_the_data_and_nothing_else(
     for host in target.hosts:
         units = run(target, host, "systemctl list-units --all --plain --no-legend --state=failed")
         assert units == ""
+        assert run(target, host, GHOSTS) == ""
         assert run(target, host, PACKAGES) == run(bare, fresh_host, PACKAGES)
         passwd = "cut -d: -f1,3 /etc/passwd /etc/group | sort"
         assert run(target, host, passwd) == run(bare, fresh_host, passwd)
         left = [
             path
             for path in difference(listing(target, host), fresh)
-            if not path.startswith(tuple(data_folders(variables)))
+            if not path.startswith(("/opt/spark-output", *data_folders(variables)))
         ]
         assert left == []
     for (host, folder), before in held.items():
@@ -114,9 +134,17 @@ def test_a_second_removal_changes_nothing(target: Target) -> None:
     assert again.changed == dict.fromkeys(target.hosts, 0), again.changed_tasks
 
 
-def test_data_that_was_asked_for_twice_goes(target: Target, variables: HostVariables) -> None:
+def test_data_that_was_asked_for_twice_goes(
+    target: Target, bare: Target, variables: HostVariables
+) -> None:
     removed = run_playbook(*ASKED, *CONFIRMED, playbook="remove.yml")
     assert removed.exit_code == 0, removed.end
     for host in target.hosts:
         for folder in data_folders(variables):
             assert run(target, host, f"ls -d {folder} 2>/dev/null || true") == ""
+        assert data_on(target, host) == data_on(bare, next(iter(bare.hosts)))
+
+
+def data_on(target: Target, host: str) -> list[str]:
+    """Return what holds data on a host."""
+    return [path for path in run(target, host, DATA).splitlines() if not OF_THE_HOST.match(path)]

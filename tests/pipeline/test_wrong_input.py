@@ -38,10 +38,12 @@ WRONG = [
     Wrong("kafka_topic_name", "", ("KAFKA_TOPIC", "''", "1 to 249", "give")),
 ]
 MORE_WRONG = [
-    Wrong("producer_msgs_per_sec", "ten", ("MSGS_PER_SEC", "'ten'", "not a rate", "Give")),
+    Wrong("producer_msgs_per_sec", "ten", ("unable to convert to float",)),
+    Wrong("streaming_cores_max", "x", ("'x'", "cannot be converted to an int")),
+    Wrong("kafka_data_dir", "/data", ("'/data'", "two folders deep", "Give")),
     Wrong("producer_limit", "0", ("PRODUCER_LIMIT", "'0'", "from 1 up", "Give")),
     Wrong("producer_basics", "data/nowhere.gz", ("BASICS", "nowhere.gz", "no file", "Give")),
-    Wrong("spark_worker_memory_mb", "lots", ("'lots'", "MiB", "Give")),
+    Wrong("spark_worker_memory_mb", "lots", ("'lots'", "cannot be converted to an int")),
     Wrong("streaming_trigger_interval", "soon", ("'soon'", "a unit", "Write")),
     Wrong("streaming_run_id", "../other", ("'../other'", "folder's name", "Use")),
 ]
@@ -74,7 +76,7 @@ def test_a_host_too_small_for_its_services_is_refused(target: Target) -> None:
         "-e", "host_memory_mb=512", "-e", "spark_worker_memory_mb=300", seconds=SECONDS
     )
     refuses(
-        run, target, "512 MiB", "kafka_heap_size=1024", "Give the host more", "Nothing was changed"
+        run, target, "512 MiB", "kafka_heap_size=1024", "give the host more", "Nothing was changed"
     )
 
 

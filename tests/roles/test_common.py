@@ -33,6 +33,12 @@ def test_journal_is_capped(host: Host, variables: HostVariables) -> None:
     assert caps[-1:] == [f"SystemMaxUse={variables['common_journal_max_use']}"]
 
 
+def test_journald_runs_with_what_is_written(host: Host) -> None:
+    show = "systemctl show --timestamp=us+utc --property=ExecMainStartTimestamp --value"
+    started = host.check_output(f"{show} systemd-journald")
+    assert host.check_output("find /etc/systemd/journald.conf.d -newerct %s", started) == ""
+
+
 def test_journal_outlives_a_reboot(host: Host) -> None:
     with host.sudo():
         assert "/var/log/journal/" in host.check_output("journalctl --header")

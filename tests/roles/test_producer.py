@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def test_settings_that_may_be_secrets_are_closed(host: Host) -> None:
 
 
 def test_is_confined(host: Host) -> None:
-    is_confined(host, "imdb-producer")
+    is_confined(host, "imdb-producer", "imdb-producer-refresh")
 
 
 def test_writes_nothing_but_its_data(host: Host, variables: HostVariables) -> None:
@@ -185,3 +186,20 @@ def test_looks_for_new_dumps_when_it_is_asked_to(host: Host, variables: HostVari
 def test_extra_is_used_if_it_is_asked_for(host: Host, variables: HostVariables) -> None:
     wrapper = host.file("/usr/local/bin/imdb-producer").content_string
     assert ("/opt/imdb-producer-fast/" in wrapper) == bool(variables["producer_fast"])
+
+
+@pytest.mark.skipif("MOLECULE_SCENARIO_NAME" not in os.environ, reason="it restarts the producer")
+def test_look_for_new_dumps_restarts_it(host: Host) -> None:
+    sends_or_has_sent(host)
+    before = shown(host, "imdb-producer", "InvocationID")
+    with host.sudo():
+        host.check_output("systemctl start imdb-producer-refresh")
+    wait_for(
+        "the producer runs anew",
+        lambda: (
+            shown(host, "imdb-producer", "ActiveState"),
+            shown(host, "imdb-producer", "InvocationID"),
+        ),
+        lambda state: state[0] == "active" and state[1] != before,
+        60,
+    )

@@ -1,0 +1,184 @@
+"""Wrong values are refused before anything changes, with their name and what to do.
+
+On this machine: a preflight only reads. tests/pipeline/test_wrong_input.py does it on real hosts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+INT, FLOAT = "unable to convert to int", "unable to convert to float"
+DEEP = "two folders deep"
+MEMORY = "512 MiB of memory"
+
+# A role, the variables that it gets, and what it must say of them.
+WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
+    ("java", {"java_supported_versions": ["ten"]}, ("java_supported_versions", INT)),
+    ("zookeeper", {"zookeeper_tick_time": "abc"}, ("zookeeper_tick_time", INT)),
+    ("zookeeper", {"zookeeper_data_dir": "var/lib/zookeeper"}, ("zookeeper_data_dir", DEEP)),
+    ("zookeeper", {"zookeeper_heap_size": "600m"}, (MEMORY, "zookeeper_heap_size=600")),
+    ("kafka", {"kafka_start_timeout": "abc"}, ("kafka_start_timeout", INT)),
+    ("kafka", {"kafka_data_dir": "/data"}, ("kafka_data_dir", "'/data'", DEEP)),
+    ("kafka", {"kafka_data_dir": "/var/.."}, ("kafka_data_dir", DEEP)),
+    ("kafka", {}, (MEMORY, "kafka_heap_size=1024", "Ask for less")),
+    ("kafka_topic", {"kafka_topic_wait_timeout": "x"}, ("kafka_topic_wait_timeout", INT)),
+    ("spark", {"spark_uid": "x"}, ("spark_uid", INT)),
+    ("spark", {"spark_work_root": "/srv"}, ("spark_work_root", DEEP)),
+    ("spark", {"spark_output_dirs": ["/a/b", "/a b/c"]}, ("spark_output_dirs", "/a b/c", DEEP)),
+    ("spark_master", {"spark_master_start_timeout": "x"}, ("spark_master_start_timeout", INT)),
+    ("spark_master", {"spark_master_recovery_dir": "/"}, ("spark_master_recovery_dir", DEEP)),
+    ("spark_master", {"spark_master_memory_mb": 600}, (MEMORY, "spark_master_memory_mb=600")),
+    ("spark_worker", {"spark_worker_memory_mb": "lots"}, ("spark_worker_memory_mb", INT)),
+    ("spark_worker", {"spark_worker_scratch_dir": "/tmp"}, ("spark_worker_scratch_dir", DEEP)),
+    ("spark_worker", {"spark_worker_writable_paths": ["/"]}, ("writable_paths", "'/'", DEEP)),
+    # With its own JVM: 256 alone would fit.
+    ("spark_worker", {"spark_worker_memory_mb": 256}, (MEMORY, "spark_worker_memory_mb=256")),
+    ("standby", {"standby_session_seconds": "x"}, ("standby_session_seconds", INT)),
+    ("streaming", {"streaming_cores_max": "x"}, ("streaming_cores_max", INT)),
+    ("streaming", {"streaming_output_path": "/tables"}, ("streaming_output_path", DEEP)),
+    ("streaming", {"streaming_spark_work_dir": "tmp"}, ("streaming_spark_work_dir", DEEP)),
+    ("streaming", {}, (MEMORY, "streaming_driver_memory_mb=1024")),
+    ("producer", {"producer_uid": "x"}, ("producer_uid", INT)),
+    ("producer", {"producer_msgs_per_sec": "ten"}, ("producer_msgs_per_sec", FLOAT)),
+    ("producer", {"producer_data_dir": "/srv/a b"}, ("producer_data_dir", DEEP)),
+    ("volumes", {"volumes_device_timeout": "x"}, ("volumes_device_timeout", INT)),
+]
+RIGHT: list[tuple[str, dict[str, Any]]] = [
+    ("zookeeper", {"zookeeper_data_dir": "/srv/zookeeper/"}),
+    ("kafka", {"kafka_heap_size": "512m", "kafka_data_dir": "/srv/kafka"}),
+    ("spark_master", {}),
+    ("streaming", {"streaming_driver_memory_mb": 512, "streaming_output_path": "s3a://b/parquet"}),
+]
+
+
+def name(role: str, values: dict[str, Any]) -> str:
+    """A host's name for its role and values."""
+    return re.sub(r"[^a-z0-9_.]+", "-", f"{role}-{json.dumps(values)}".lower())
+
+
+def ansible_playbook(
+    *arguments: str | Path, folder: Path = ROOT, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run ansible-playbook, plain and without the tests' inventories."""
+    given = {key: it for key, it in os.environ.items() if not key.startswith("ANSIBLE_")}
+    return subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), *arguments],
+        cwd=folder,
+        env=given
+        | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
+        | (environment or {}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def refusals(output: str) -> dict[str, str]:
+    """What each host that failed says."""
+    found = re.findall(r"^fatal: \[(\S+)\]: FAILED! => (\{.*\})$", output, re.MULTILINE)
+    return {host: " ".join(json.loads(result)["msg"].split()) for host, result in found}
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What each host's preflight says; one run for all, as most of its time is the start."""
+    folder = tmp_path_factory.mktemp("preflight")
+    cases = [(role, values) for role, values, _ in WRONG] + RIGHT
+    hosts = {name(role, values): {"role": role} | values for role, values in cases}
+    inventory = {
+        "all": {
+            "hosts": hosts,
+            "vars": {
+                "ansible_connection": "local",
+                "ansible_python_interpreter": sys.executable,
+                "service_host_memory_mb": 512,
+            },
+        }
+    }
+    play = {
+        "hosts": "all",
+        "gather_facts": False,
+        "tasks": [{"include_role": {"name": "{{ role }}", "tasks_from": "preflight"}}],
+    }
+    (folder / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
+    (folder / "play.yml").write_text(yaml.safe_dump([play]), encoding="utf-8")
+    done = ansible_playbook(
+        "-i",
+        "hosts.yml",
+        "play.yml",
+        folder=folder,
+        environment={"ANSIBLE_ROLES_PATH": str(ROOT / "roles")},
+    )
+    assert "changed=1" not in done.stdout
+    return refusals(done.stdout) | {"": done.stdout}
+
+
+@pytest.mark.parametrize(("role", "values", "words"), WRONG, ids=[name(*it[:2]) for it in WRONG])
+def test_wrong_value_is_refused(
+    said: dict[str, str], role: str, values: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    message = said.get(name(role, values), "accepted")
+    assert [word for word in words if word not in message] == [], message
+
+
+@pytest.mark.parametrize(("role", "values"), RIGHT, ids=[name(*it) for it in RIGHT])
+def test_right_value_is_taken(said: dict[str, str], role: str, values: dict[str, Any]) -> None:
+    assert name(role, values) not in said
+    assert name(role, values) in said[""]
+
+
+def check(tmp_path: Path, *values: str) -> str:
+    """Run ansible/check.yml with one host that is all of the pipeline: this machine."""
+    groups = ("zookeeper", "kafka", "spark_master", "spark_worker", "streaming", "producer")
+    host = {
+        "ansible_connection": "local",
+        "ansible_become": False,
+        "ansible_python_interpreter": sys.executable,
+        "host_address": "127.0.0.1",
+        "host_external_address": "127.0.0.1",
+    }
+    inventory = {"all": {"children": {group: {"hosts": {"here": host}} for group in groups}}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
+    done = ansible_playbook(
+        "-i",
+        ROOT / "inventories/pipeline/hosts.yml",
+        "-i",
+        tmp_path / "hosts.yml",
+        ROOT / "ansible/check.yml",
+        *(part for value in values for part in ("-e", value)),
+    )
+    assert "changed=0" in done.stdout
+    return refusals(done.stdout).get("here", done.stdout + done.stderr)
+
+
+def test_types_of_all_roles_are_checked_before_the_first_runs(tmp_path: Path) -> None:
+    # The last role that is imported.
+    assert FLOAT in check(tmp_path, "producer_msgs_per_sec=ten")
+
+
+def test_the_sum_of_what_is_asked_is_compared_with_what_the_machine_has(tmp_path: Path) -> None:
+    kib = re.search(r"MemTotal: *(\d+)", Path("/proc/meminfo").read_text(encoding="utf-8"))
+    assert kib
+    # Each alone would fit.
+    part = int(kib[1]) // 1024 * 6 // 10
+    message = check(
+        tmp_path,
+        f"kafka_heap_size={part}m",
+        f"streaming_driver_memory_mb={part}",
+        "producer_basics=https://a/b",
+        "producer_ratings=https://a/c",
+    )
+    assert f"kafka_heap_size={part}, " in message
+    assert f"streaming_driver_memory_mb={part}, " in message

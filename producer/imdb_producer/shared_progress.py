@@ -23,6 +23,7 @@ from kazoo.exceptions import (
     NodeExistsError,
     NoNodeError,
     OperationTimeoutError,
+    SessionExpiredError,
 )
 from kazoo.handlers.threading import KazooTimeoutError
 
@@ -129,7 +130,8 @@ class SharedProgress:
             left = max(0.1, end - time.monotonic())
             try:
                 return call(self._path, *arguments, **more).get(timeout=left)
-            except (ConnectionLoss, OperationTimeoutError) as error:
+            # A session that has ended, as after a pause, is followed by another; the node stays.
+            except (ConnectionLoss, OperationTimeoutError, SessionExpiredError) as error:
                 if time.monotonic() >= end:
                     raise self._unreachable(type(error).__name__) from error
                 time.sleep(_PAUSE)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kazoo.exceptions import ConnectionLoss, SessionExpiredError
 
 from imdb_producer.errors import OvertakenError, StateError, StoreError
 from imdb_producer.progress import Progress, ProgressFile
@@ -56,6 +57,23 @@ def test_a_host_that_was_overtaken_cannot_save(stores: tuple[SharedProgress, ...
     with pytest.raises(OvertakenError, match="it has taken over"):
         one.save(PROGRESS)
     assert two.load() == later
+
+
+def test_a_session_that_has_ended_is_followed_by_another(
+    monkeypatch: pytest.MonkeyPatch, stores: tuple[SharedProgress, ...]
+) -> None:
+    one, _ = stores
+    one.save(PROGRESS)
+    ask, failures = one._client.get_async, [SessionExpiredError(), ConnectionLoss()]
+
+    def expired(*arguments: object, **more: object) -> object:
+        if failures:
+            raise failures.pop()
+        return ask(*arguments, **more)
+
+    monkeypatch.setattr(one._client, "get_async", expired)
+    assert one.load() == PROGRESS
+    assert failures == []
 
 
 def test_two_that_begin_at_once_do_not_both_go_on(stores: tuple[SharedProgress, ...]) -> None:

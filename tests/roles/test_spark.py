@@ -32,6 +32,7 @@ def test_writes_nothing_but_work_and_tables(host: Host, variables: HostVariables
         *(f"{variables['spark_work_root']}/{folder}" for folder in ("recovery", "work", "tmp")),
         *variables["spark_output_dirs"],
         "/run/imdb-streaming",
+        "/var/lib/imdb-streaming",
     )
 
 

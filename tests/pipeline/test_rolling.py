@@ -5,6 +5,7 @@ A feeder sends new movies through all of it (see messages.py). They stay in the 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 
@@ -55,6 +56,7 @@ def test_a_roll_refuses_while_a_broker_is_down(target: Target, patience: float) 
         run(target, host, "sudo", "systemctl", "start", "kafka", timeout=150 * patience)
 
 
+@pytest.mark.slow
 def test_a_roll_restarts_every_broker_and_server_and_loses_nothing(
     target: Target,
     steady_feeder: Feeder,
@@ -148,6 +150,7 @@ def leading_master(target: Target) -> str:
     return leading[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("playbook", ["upgrade.yml", "scale.yml", "replace.yml"])
 def test_what_must_see_the_whole_refuses_a_part_of_it(target: Target, playbook: str) -> None:
     host = target.groups["kafka"][-1]
@@ -197,6 +200,7 @@ def test_spark_is_upgraded_and_goes_back_while_data_flows(
     own = str(variables["spark_version"])
     assert own != OTHER_SPARK
     watch = SilverWatch(tables)
+    pauses: list[float] = []
     # Cut off when the masters have changed and nothing else has, the next run does the rest.
     cut_off = {OTHER_SPARK: "service : Service | Look at spark-worker"}
     try:
@@ -206,6 +210,9 @@ def test_spark_is_upgraded_and_goes_back_while_data_flows(
                 cut_off_after(cut_off[version], *asked, playbook="upgrade.yml")
             done = run_playbook(*asked, playbook="upgrade.yml")
             assert done.exit_code == 0, done.end
+            told = re.search(r"ends of two batches of the job: ([0-9.]+) s", done.output)
+            assert told, done.end
+            pauses.append(float(told[1]))
             assert restarted(before, invocations(target)) == {
                 (host, unit)
                 for unit, group in GROUPS_OF_SPARK.items()
@@ -221,11 +228,15 @@ def test_spark_is_upgraded_and_goes_back_while_data_flows(
     finally:
         watch.stop()
     assert not watch.problems, watch.problems[:5]
+    # A batch at least ends before the job stops, and another when it is back.
+    assert all(pause > 0 for pause in pauses)
     stall = steady_feeder.longest_stall()
+    record_property("job_pauses_seconds", pauses)
     record_property("longest_stall_seconds", round(stall, 1))
     record_property("longest_wait_for_silver_seconds", round(max(waits), 1))
     print(
-        f"there and back: longest stall {stall:.1f} s, longest wait for silver {max(waits):.1f} s,"
+        f"there and back: the job's pauses {pauses} s,"
+        f" longest stall {stall:.1f} s, longest wait for silver {max(waits):.1f} s,"
         f" {len(waits)} sent"
     )
 

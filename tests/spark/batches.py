@@ -14,6 +14,7 @@ from pyspark.sql import functions as sf
 
 from imdb_streaming import guards
 from imdb_streaming.config import Config
+from imdb_streaming.files import uri
 from imdb_streaming.job import Load
 from imdb_streaming.schema import KAFKA_SCHEMA
 from imdb_streaming.transformations import parse_events
@@ -103,3 +104,9 @@ def run_to_end(spark: SparkSession, config: Config, topic: Path) -> Load:
         load.query.stop()
         load.metrics.close()
     return load
+
+
+def silver(spark: SparkSession, config: Config) -> list[dict[str, Any]]:
+    """What silver holds, by movie."""
+    rows = spark.read.parquet(uri(config.silver_folder)).orderBy("tconst", "numVotes").collect()
+    return [row.asDict() for row in rows]

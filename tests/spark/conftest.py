@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,9 @@ import pytest
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from imdb_streaming.job import Load
+
+    from .batches import Send
     from .local import LocalConfig
     from .s3 import S3
 
@@ -199,6 +202,30 @@ def prepared(config: "LocalConfig") -> "LocalConfig":
     held = with_term(config)
     guards.check_belongs_together(held)
     return held
+
+
+@pytest.fixture
+def topic(tmp_path: Path) -> Path:
+    """A folder of files in the place of a topic."""
+    folder = tmp_path / "topic"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def send(spark: "SparkSession", topic: Path) -> "Send":
+    """Puts messages at the end of the topic."""
+    from .batches import sender
+
+    return sender(spark, topic)
+
+
+@pytest.fixture
+def run_job(spark: "SparkSession", prepared: "LocalConfig", topic: Path) -> "Callable[[], Load]":
+    """A function that starts the job anew, lets it read all there is, and ends."""
+    from .batches import run_to_end
+
+    return lambda: run_to_end(spark, prepared, topic)
 
 
 @pytest.fixture(scope="session")

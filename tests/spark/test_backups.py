@@ -6,33 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
 
 from imdb_streaming.checkpoint import planned_at
 from imdb_streaming.guards import StartRefusedError
 from imdb_streaming.job import Load
 
-from .batches import Send, run_to_end, sender
+from .batches import Send
 from .local import LocalConfig as Config
 
 pytestmark = pytest.mark.usefixtures("executors_without_python")
-
-
-@pytest.fixture
-def topic(tmp_path: Path) -> Path:
-    folder = tmp_path / "topic"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def send(spark: SparkSession, topic: Path) -> Send:
-    return sender(spark, topic)
-
-
-@pytest.fixture
-def run_job(spark: SparkSession, prepared: Config, topic: Path) -> Callable[[], Load]:
-    return lambda: run_to_end(spark, prepared, topic)
 
 
 @pytest.fixture

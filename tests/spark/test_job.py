@@ -22,34 +22,11 @@ from imdb_streaming.jvm import JobState
 from imdb_streaming.sinks import BatchResult
 from imdb_streaming.status import IndexStatus, QueryStatus, Status, lag_of
 
-from .batches import Send, run_to_end, sender
+from .batches import Send, run_to_end, silver
 from .local import LocalConfig as Config
 from .local import with_term
 
 pytestmark = pytest.mark.usefixtures("executors_without_python")
-
-
-@pytest.fixture
-def topic(tmp_path: Path) -> Path:
-    folder = tmp_path / "topic"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def send(spark: SparkSession, topic: Path) -> Send:
-    return sender(spark, topic)
-
-
-@pytest.fixture
-def run_job(spark: SparkSession, prepared: Config, topic: Path) -> Callable[[], Load]:
-    """A function that starts the job anew, lets it read all there is, and ends."""
-    return lambda: run_to_end(spark, prepared, topic)
-
-
-def silver(spark: SparkSession, config: Config) -> list[dict[str, Any]]:
-    rows = spark.read.parquet(str(config.silver_folder)).orderBy("tconst", "numVotes").collect()
-    return [row.asDict() for row in rows]
 
 
 def counts(config: Config) -> list[tuple[str, str]]:

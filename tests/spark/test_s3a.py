@@ -23,7 +23,7 @@ from imdb_streaming.storage import StorageError, open_places
 
 from ..pipeline.chaos_expected import Stored, differences, expected_tables
 from ..pipeline.chaos_messages import plan
-from .batches import Send, run_to_end, sender, store
+from .batches import Send, run_to_end, silver, store
 
 if TYPE_CHECKING:
     from .s3 import S3
@@ -56,29 +56,12 @@ def remote(cloud: SparkSession, in_bucket: dict[str, str]) -> Config:
 
 
 @pytest.fixture
-def topic(tmp_path: Path) -> Path:
-    folder = tmp_path / "topic"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def send(spark: SparkSession, topic: Path) -> Send:
-    return sender(spark, topic)
-
-
-@pytest.fixture
 def run_job(cloud: SparkSession, remote: Config, topic: Path) -> Callable[[], Load]:
     def run_job() -> Load:
         job.take_up(remote)
         return run_to_end(cloud, remote, topic)
 
     return run_job
-
-
-def silver(spark: SparkSession, config: Config) -> list[dict[str, Any]]:
-    rows = spark.read.parquet(uri(config.silver_folder)).orderBy("tconst", "numVotes").collect()
-    return [row.asDict() for row in rows]
 
 
 def counts_as_csv(s3: S3, prefix: str) -> list[list[str]]:

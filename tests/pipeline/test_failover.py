@@ -71,6 +71,7 @@ def leader(target: Target, patience: float) -> Generator[str]:
             )
 
 
+@pytest.mark.slow
 def test_a_paused_job_is_replaced_and_changes_nothing_when_it_wakes(
     target: Target,
     leader: str,
@@ -161,6 +162,7 @@ def producer_status(target: Target, host: str) -> dict[str, Any]:
     return status
 
 
+@pytest.mark.slow
 def test_a_producer_that_is_killed_is_replaced_and_goes_on(
     target: Target, sending: str, patience: float
 ) -> None:

@@ -9,7 +9,7 @@ from .cluster import invocations
 from .deployment import run_playbook
 from .tables import SHARED
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 
 def test_an_output_folder_that_a_worker_does_not_see_is_refused(target: Target) -> None:

@@ -135,7 +135,10 @@ def test_event_sent_again_is_kept_once(spark: SparkSession, prepared: Config) ->
 
 
 @pytest.mark.parametrize(("gap", "kept"), [(3, ["a"]), (4, ["a", "a"])])
-@pytest.mark.parametrize("stamp", [NOON, datetime(2020, 1, 1), datetime(2099, 1, 1)])
+@pytest.mark.parametrize(
+    "stamp",
+    [NOON, *(pytest.param(datetime(year, 1, 1), marks=pytest.mark.slow) for year in (2020, 2099))],
+)
 def test_event_id_is_known_for_the_days_after_it_was_last_seen(
     spark: SparkSession,
     prepared: Config,

@@ -15,7 +15,9 @@ folder    := $(TARGET)$(if $(filter-out pipeline,$(NAME)),-$(NAME))
 python    := .venv/bin/python
 # Other targets than local have a provider, which tools/providers finds or makes where no registry answers.
 providers := $(if $(filter-out local,$(TARGET)),export TF_CLI_CONFIG_FILE && TF_CLI_CONFIG_FILE=$$(tools/providers $(TARGET)) &&)
-terraform := $(providers) TF_WORKSPACE=$(if $(filter-out pipeline,$(NAME)),$(NAME),default) terraform -chdir=terraform/$(TARGET)
+terraform := env TF_WORKSPACE=$(if $(filter-out pipeline,$(NAME)),$(NAME),default) terraform -chdir=terraform/$(TARGET)
+# Two inits at a time would meet in terraform's folder.
+alone     := $(if $(filter local,$(TARGET)),flock terraform/local/versions.tf)
 # For tools/setup: what this machine needs depends on the hosts.
 export ARCH TARGET
 tf_vars   := -var-file=../topologies/$(TOPOLOGY).tfvars -var name=$(NAME) -var arch=$(ARCH)
@@ -50,14 +52,14 @@ up: ## Make the hosts, deploy, wait for the first rows, show the status page
 
 .PHONY: down
 down: ## Remove the hosts with their data and tables
-	@$(terraform) init -input=false >/dev/null
-	@$(terraform) destroy -input=false -auto-approve $(tf_vars)
+	@$(providers) $(alone) $(terraform) init -input=false >/dev/null
+	@$(providers) $(terraform) destroy -input=false -auto-approve $(tf_vars)
 
 .PHONY: hosts
 hosts: ## Make the hosts alone, or bring back those that died (terraform apply)
 	@tools/setup
-	@$(terraform) init -input=false >/dev/null
-	@$(terraform) apply -input=false -auto-approve $(tf_vars)
+	@$(providers) $(alone) $(terraform) init -input=false >/dev/null
+	@$(providers) $(terraform) apply -input=false -auto-approve $(tf_vars)
 	@$(if $(filter-out local,$(TARGET)),$(python) tools/reach.py --target $(folder),:)
 
 .PHONY: deploy

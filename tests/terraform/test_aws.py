@@ -592,6 +592,8 @@ def test_a_replaced_host_keeps_data_and_address(single: Deployment) -> None:
 # --- the end --------------------------------------------------------------------------------------
 
 
+# Beside much else a security group stayed once, for a reason that was not shown then: it is now.
+@pytest.mark.slow
 def test_destroy_leaves_nothing_but_a_bucket_with_tables(
     deployments: dict[str, Deployment],
 ) -> None:
@@ -612,6 +614,8 @@ def test_destroy_leaves_nothing_but_a_bucket_with_tables(
 
     # A bucket with something in it, with its settings, and the word why.
     assert f"the bucket {single.bucket} holds tables, so it is kept" in said["pipeline"]
+    errors = re.findall(r"^Error: .*", said["pipeline"], re.MULTILINE)
+    assert errors == ["Error: local-exec provisioner error"], said["pipeline"][-6000:]
     assert everything(single.aws) == {**single.before, "buckets": {single.bucket}}
     assert not single.generated.exists()
     test_the_bucket_is_private_versioned_and_encrypted(single)

@@ -146,7 +146,7 @@ BENCH ?= --prefill 10000000
 .PHONY: bench-streaming
 bench-streaming: ## The streaming job beside a bare one and the original's shape (half an hour)
 	@tools/setup
-	@$(python) -m tests.bench.bench_streaming $(BENCH)
+	@PYTHONPATH=artifacts:. $(python) -m tests.bench.bench_streaming $(BENCH)
 
 .PHONY: bench-producer
 bench-producer: ## Time the producer beside the original's method and a bare client loop (ARGS="--part rate")

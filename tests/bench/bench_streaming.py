@@ -1,7 +1,7 @@
 """The streaming job beside a bare one and beside the original's shape, on this machine.
 
     make bench-streaming
-    python -m tests.bench.bench_streaming --records 100000 --prefill 0 --repeats 1   # a trial
+    make bench-streaming BENCH="--records 100000 --prefill 0 --repeats 1"   # a trial
 
 Starts ZooKeeper, a broker and (by default) a Spark master and worker on loopback, all in a
 temporary folder, and ends them. Prints a table in Markdown; docs/streaming.md holds

@@ -11,8 +11,8 @@ from typing import Self
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
 
+from ..releases import home_of
 from .processes import Program, free_port
-from .releases import home_of
 
 LOG4J = """\
 log4j.rootLogger=WARN, STDERR

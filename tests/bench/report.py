@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..releases import ROOT, version_of
 from .latency import Latency
-from .releases import ROOT, version_of
 from .subjects import ORIGINAL, OURS, SUBJECTS
 
 #: The issue's reach.
@@ -181,7 +181,7 @@ class Report:
 
 def _command() -> str:
     """The command that runs this again."""
-    return " ".join(["python -m tests.bench.bench_streaming", *sys.argv[1:]])
+    return f'make bench-streaming BENCH="{" ".join(sys.argv[1:])}"'
 
 
 def _cpu() -> str:

@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..releases import ROOT, home_of
 from .brokers import Broker
 from .processes import Meter, Program
-from .releases import ROOT, home_of
 
 #: The Python that hosts run the job with: the system's, without any package.
 PYTHON = str(Path(sys.base_prefix) / "bin" / "python3")

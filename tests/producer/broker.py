@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,33 +14,13 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
+from ..releases import home_of
+
 REPOSITORY = Path(__file__).parents[2]
 #: A JVM that starts fast and takes little.
 _JVM = ["java", "-Xmx384m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto"]
 #: Seconds that each of the two may take to start on a busy machine.
 _PATIENCE = 120.0
-
-
-def unpacked(release: str) -> Path:
-    """Give a release's folder: its archive from the cache, unpacked beside it once."""
-    defaults = (REPOSITORY / f"roles/{release}/defaults/main.yml").read_text()
-    version = re.search(rf'^{release}_version: "?([0-9.]+)"?$', defaults, re.MULTILINE)
-    assert version, f"roles/{release}/defaults/main.yml names no {release}_version"
-    fetched = subprocess.run(
-        [sys.executable, REPOSITORY / "artifacts/artifacts.py", "fetch", f"{release}={version[1]}"],
-        stdout=subprocess.PIPE,
-        check=True,
-        timeout=900,
-    )
-    found = json.loads(fetched.stdout)[release]
-    archive = Path(found["archive"])
-    home = archive.parent / f"{release}-{version[1]}-{found['sha256'][:12]}"
-    if not home.exists():
-        with tempfile.TemporaryDirectory(dir=archive.parent) as partial:
-            subprocess.run(["tar", "-xf", archive, "-C", partial], check=True, timeout=300)
-            Path(partial).chmod(0o755)
-            Path(partial).rename(home)
-    return home
 
 
 def free_port() -> int:
@@ -110,7 +86,7 @@ class Broker:
     def _start(self, release: str, program: str, configuration: str, port: int) -> None:
         if release in self._processes:
             return
-        classpath = f"{unpacked(release)}/libs/*"
+        classpath = f"{home_of(release)}/libs/*"
         with (self._folder / f"{release}.log").open("ab") as log:
             self._processes[release] = subprocess.Popen(
                 [*_JVM, "-cp", classpath, program, str(self._folder / configuration)],

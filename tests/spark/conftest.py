@@ -1,16 +1,14 @@
 """One local Spark for all tests of the job."""
 
-import json
 import os
-import re
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from ..releases import home_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -27,29 +25,7 @@ HADOOPS_PROGRAMS = ("chmod", "readlink")
 
 def _spark_home() -> Path:
     """SPARK_HOME, else the project's own Spark from the artifact cache, unpacked beside it once."""
-    return Path(given) if (given := os.environ.get("SPARK_HOME")) else _unpacked("spark")
-
-
-def _unpacked(name: str) -> Path:
-    """A release of Spark's version from the artifact cache, unpacked beside it once."""
-    defaults = (REPOSITORY / "roles/spark/defaults/main.yml").read_text()
-    version = re.search(r'^spark_version: "?([0-9.]+)"?$', defaults, re.MULTILINE)
-    assert version, "roles/spark/defaults/main.yml names no spark_version"
-    fetched = subprocess.run(
-        [sys.executable, REPOSITORY / "artifacts/artifacts.py", "fetch", f"{name}={version[1]}"],
-        stdout=subprocess.PIPE,
-        check=True,
-        timeout=900,
-    )
-    release = json.loads(fetched.stdout)[name]
-    archive = Path(release["archive"])
-    home = archive.parent / f"{name}-{version[1]}-{release['sha256'][:12]}"
-    if not home.exists():
-        with tempfile.TemporaryDirectory(dir=archive.parent) as partial:
-            subprocess.run(["tar", "-xf", archive, "-C", partial], check=True, timeout=300)
-            Path(partial).chmod(0o755)
-            Path(partial).rename(home)
-    return home
+    return Path(given) if (given := os.environ.get("SPARK_HOME")) else home_of("spark")
 
 
 def _use_spark(home: Path) -> None:
@@ -79,7 +55,7 @@ def _use_our_classes() -> None:
 _use_spark(_spark_home())
 _use_our_classes()
 # As spark-env.sh has it on hosts with spark_s3; the JVM reads it when it starts.
-os.environ["SPARK_DIST_CLASSPATH"] = f"{_unpacked('spark-s3')}/libs/*"
+os.environ["SPARK_DIST_CLASSPATH"] = f"{home_of('spark-s3')}/libs/*"
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,19 @@ FED_PER_SECOND = 100
 
 
 @pytest.fixture(scope="session")
+def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Write to the terminal, past what keeps the output of tests that pass."""
+    manager = pytestconfig.pluginmanager.getplugin("capturemanager")
+    assert manager is not None
+
+    def write(text: str) -> None:
+        with manager.global_and_fixture_disabled():
+            print(f"\n{text}", flush=True)
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def target() -> Target:
     """The running pipeline's hosts."""
     try:

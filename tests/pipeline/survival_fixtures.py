@@ -28,26 +28,18 @@ Record = Callable[[Outcome], None]
 
 
 @pytest.fixture(scope="module")
-def outcomes(pytestconfig: pytest.Config) -> Generator[list[Outcome]]:
+def outcomes(say: Callable[[str], None]) -> Generator[list[Outcome]]:
     """What was seen of every fault, printed at the end, and as it comes."""
     found: list[Outcome] = []
-    say(pytestconfig, f"\nTEST_SEED={SEED}")
+    say(f"TEST_SEED={SEED}")
     yield found
-    say(pytestconfig, "\n".join([f"\nTEST_SEED={SEED}", HEAD, *map(str, found)]))
-
-
-def say(config: pytest.Config, text: str) -> None:
-    """Write to the terminal, past what keeps the output of tests that pass."""
-    manager = config.pluginmanager.getplugin("capturemanager")
-    assert manager is not None
-    with manager.global_and_fixture_disabled():
-        print(text, flush=True)
+    say("\n".join([f"TEST_SEED={SEED}", HEAD, *map(str, found)]))
 
 
 @pytest.fixture
 def record(
     outcomes: list[Outcome],
-    pytestconfig: pytest.Config,
+    say: Callable[[str], None],
     record_property: Callable[[str, object], None],
 ) -> Callable[[Outcome], None]:
     """To be called with what was seen of a fault."""
@@ -56,7 +48,7 @@ def record(
         outcomes.append(outcome)
         for key, value in vars(outcome).items():
             record_property(key, value)
-        say(pytestconfig, f"\n{outcome}")
+        say(str(outcome))
 
     return note
 

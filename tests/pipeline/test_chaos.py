@@ -10,7 +10,7 @@ machine makes of it differs. The movies stay in the tables: not for hosts whose 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pandas as pd
@@ -67,10 +67,11 @@ def survived(
     topic: str,
     tables: Tables,
     patience: float,
+    say: Callable[[str], None],
 ) -> Generator[tuple[Sender, Readers]]:
     """The pipeline after all of it, everything consumed: what was sent, and what readers saw."""
     assert finished["sent"] > 0
-    print(f"\n{chaos}", flush=True)
+    say(str(chaos))
     begin = time.time_ns() // 1_000_000
     first = begin * 100 % 10**FED_DIGITS
     messages = plan(chaos.seed, chaos.records, first, begin - 2 * chaos.records)
@@ -91,7 +92,7 @@ def survived(
             sender.allow((number + 1) / (chaos.kills + 2))
             pids = kill(target, victim, patience)
             chaos.done.append(Kill(number, victim, pids, chaos.seconds))
-            print(chaos.done[-1], flush=True)
+            say(str(chaos.done[-1]))
             assert not readers.problems, "\n".join(readers.problems)
             assert not sender.problems, "\n".join(sender.problems)
         sender.allow(1)
@@ -107,7 +108,7 @@ def survived(
         readers.stop()
         yield sender, readers
     except BaseException:
-        print(f"\n{chaos}\n{sender.state}\n{journals(target)}", flush=True)
+        say(f"{chaos}\n{sender.state}\n{journals(target)}")
         raise
     finally:
         sender.close()
@@ -134,12 +135,12 @@ def wanted(stored: list[Stored], variables: HostVariables) -> ExpectedTables:
 
 
 def test_readers_never_failed_nor_saw_a_row_doubled_or_gone(
-    survived: tuple[Sender, Readers], chaos: Chaos
+    survived: tuple[Sender, Readers], chaos: Chaos, say: Callable[[str], None]
 ) -> None:
     _, readers = survived
     assert not readers.problems, f"{chaos}\n" + "\n".join(readers.problems)
     assert all(reads > chaos.kills // 2 for reads in readers.reads.values()), readers.reads
-    print(f"\n{chaos}\nreads: {readers.reads}")
+    say(f"{chaos}\nreads: {readers.reads}")
 
 
 def test_every_kill_hit(survived: tuple[Sender, Readers], chaos: Chaos) -> None:

@@ -80,6 +80,7 @@ def test_a_paused_job_is_replaced_and_changes_nothing_when_it_wakes(
     patience: float,
     nothing_is_lost: Callable[[], None],
     record_property: Callable[[str, object], None],
+    say: Callable[[str], None],
 ) -> None:
     rows = len(tables.event_ids())
     wait_for("rows flow", lambda: len(tables.event_ids()), lambda n: n > rows, 90 * patience)
@@ -102,7 +103,7 @@ def test_a_paused_job_is_replaced_and_changes_nothing_when_it_wakes(
     nothing_is_lost()
     record_property("seconds_until_another_leads", round(led, 1))
     record_property("seconds_until_rows", round(flowed, 1))
-    print(f"{leader} paused: {successor} leads after {led:.1f} s, rows after {flowed:.1f} s")
+    say(f"{leader} paused: {successor} leads after {led:.1f} s, rows after {flowed:.1f} s")
 
 
 def test_a_job_that_is_killed_is_replaced_at_once(

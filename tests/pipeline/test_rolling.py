@@ -63,6 +63,7 @@ def test_a_roll_restarts_every_broker_and_server_and_loses_nothing(
     brokers: list[tuple[str, int]],
     nothing_is_lost: Callable[[], None],
     record_property: Callable[[str, object], None],
+    say: Callable[[str], None],
 ) -> None:
     before, began = invocations(target), time.monotonic()
     with Watch(brokers) as watch:
@@ -80,9 +81,7 @@ def test_a_roll_restarts_every_broker_and_server_and_loses_nothing(
     stall = steady_feeder.longest_stall()
     record_property("roll_seconds", round(seconds, 1))
     record_property("longest_stall_seconds", round(stall, 1))
-    print(
-        f"rolled in {seconds:.1f} s, longest stall {stall:.1f} s, {len(steady_feeder.sent())} sent"
-    )
+    say(f"rolled in {seconds:.1f} s, longest stall {stall:.1f} s, {len(steady_feeder.sent())} sent")
 
 
 @pytest.mark.slow
@@ -168,6 +167,7 @@ def test_kafka_is_upgraded_and_goes_back_without_a_pause(
     brokers: list[tuple[str, int]],
     nothing_is_lost: Callable[[], None],
     record_property: Callable[[str, object], None],
+    say: Callable[[str], None],
 ) -> None:
     own = str(variables["kafka_version"])
     assert own != OTHER_KAFKA
@@ -185,7 +185,7 @@ def test_kafka_is_upgraded_and_goes_back_without_a_pause(
     nothing_is_lost()
     stall = steady_feeder.longest_stall()
     record_property("longest_stall_seconds", round(stall, 1))
-    print(f"there and back: longest stall {stall:.1f} s, {len(steady_feeder.sent())} sent")
+    say(f"there and back: longest stall {stall:.1f} s, {len(steady_feeder.sent())} sent")
 
 
 @pytest.mark.slow
@@ -196,6 +196,7 @@ def test_spark_is_upgraded_and_goes_back_while_data_flows(
     tables: Tables,
     nothing_is_lost: Callable[[], None],
     record_property: Callable[[str, object], None],
+    say: Callable[[str], None],
 ) -> None:
     own = str(variables["spark_version"])
     assert own != OTHER_SPARK
@@ -234,7 +235,7 @@ def test_spark_is_upgraded_and_goes_back_while_data_flows(
     record_property("job_pauses_seconds", pauses)
     record_property("longest_stall_seconds", round(stall, 1))
     record_property("longest_wait_for_silver_seconds", round(max(waits), 1))
-    print(
+    say(
         f"there and back: the job's pauses {pauses} s,"
         f" longest stall {stall:.1f} s, longest wait for silver {max(waits):.1f} s,"
         f" {len(waits)} sent"

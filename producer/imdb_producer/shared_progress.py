@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,7 +26,7 @@ from kazoo.exceptions import (
     OperationTimeoutError,
     SessionExpiredError,
 )
-from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
 
 from imdb_producer.errors import OvertakenError, StoreError
 from imdb_producer.progress import Progress, ProgressStore, parse_progress
@@ -36,6 +37,23 @@ log = logging.getLogger(__name__)
 _PATIENCE = 60.0
 #: Seconds between two attempts.
 _PAUSE = 0.2
+#: Servers that may be asked for a connection in vain while a session lasts.
+_CONNECTIONS_A_SESSION = 6
+
+
+class _Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no types
+    """Asks the next server after a part of the session.
+
+    kazoo waits for a connection as long as a session lasts: where the first it asks is cut off,
+    the session ends although others would answer.
+    """
+
+    def create_connection(self, *arguments: Any, timeout: float, **more: Any) -> socket.socket:
+        """See `kazoo.interfaces.IHandler`; `timeout` is the session's, in seconds."""
+        connection: socket.socket = super().create_connection(
+            *arguments, timeout=timeout / _CONNECTIONS_A_SESSION, **more
+        )
+        return connection
 
 
 class SharedProgress:
@@ -61,6 +79,7 @@ class SharedProgress:
         self._client = KazooClient(
             servers,
             timeout=10.0,
+            handler=_Handler(),
             connection_retry={"max_tries": -1, "max_delay": 2.0},
             logger=logger,
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from kazoo.exceptions import (
     NoNodeError,
     OperationTimeoutError,
 )
-from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
 from kazoo.protocol.states import KazooState, ZnodeStat
 
 log = logging.getLogger(__name__)
@@ -33,10 +34,27 @@ _RETRY_SECONDS = 2.0
 #: Seconds that a call may take, and between two attempts.
 _CALL_SECONDS = 10.0
 _PAUSE_SECONDS = 0.2
+#: Servers that may be asked for a connection in vain while a session lasts.
+_CONNECTIONS_A_SESSION = 6
 
 
 class UnreachableError(Exception):
     """No server of ZooKeeper answers; the message says which were asked."""
+
+
+class _Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no types
+    """Asks the next server after a part of the session.
+
+    kazoo waits for a connection as long as a session lasts: where the first it asks is cut off,
+    the session ends although others would answer.
+    """
+
+    def create_connection(self, *arguments: Any, timeout: float, **more: Any) -> socket.socket:
+        """See `kazoo.interfaces.IHandler`; `timeout` is the session's, in seconds."""
+        connection: socket.socket = super().create_connection(
+            *arguments, timeout=timeout / _CONNECTIONS_A_SESSION, **more
+        )
+        return connection
 
 
 class Election:
@@ -50,7 +68,7 @@ class Election:
             path: the node, of one election; those above it are made.
             name: this host's name, for the others.
             session_seconds: after so long without a sign of life another host leads. ZooKeeper
-                grants 2 to 20 of its ticks (of 2 s, by default).
+                grants two of its ticks at least, and its maxSessionTimeout at most.
         """
         self._servers = servers
         self._path = path
@@ -61,6 +79,7 @@ class Election:
         self._client = KazooClient(
             servers,
             timeout=session_seconds,
+            handler=_Handler(),
             connection_retry={"max_tries": -1, "max_delay": _RETRY_SECONDS},
             # What it tells of each attempt is told once, here.
             logger=_quiet(),

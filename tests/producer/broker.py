@@ -7,7 +7,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
@@ -29,6 +30,18 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@contextmanager
+def cut_off_port() -> Iterator[int]:
+    """Give a port that answers no attempt to connect, as that of a host that is cut off."""
+    with socket.socket() as full, socket.socket() as waiting:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port: int = full.getsockname()[1]
+        # Its queue is full with this one, and the kernel drops what comes after.
+        waiting.connect(("127.0.0.1", port))
+        yield port
 
 
 def wait_until(what: str, ready: Callable[[], bool], seconds: float = _PATIENCE) -> None:

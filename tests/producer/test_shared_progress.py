@@ -16,7 +16,7 @@ from imdb_producer.progress import Progress, ProgressFile
 from imdb_producer.send import FLUSH_RECORDS
 from imdb_producer.shared_progress import SharedProgress
 
-from .broker import Broker, wait_until
+from .broker import Broker, cut_off_port, wait_until
 from .test_real_broker import Setting
 
 PROGRESS = Progress("data", "topic", "batch", 5, 10)
@@ -100,6 +100,20 @@ def test_what_is_no_progress_names_the_node(stores: tuple[SharedProgress, ...], 
     one._client.set(path, b"{}")
     with pytest.raises(StateError, match=f"{path} of ZooKeeper at .* cannot be read"):
         two.load()
+
+
+def test_servers_that_are_cut_off_leave_time_for_another(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, path: str, tmp_path: Path
+) -> None:
+    # Asked in the order given, the one that answers last, within less than one session.
+    monkeypatch.setattr("kazoo.protocol.connection.random.shuffle", lambda _servers: None)
+    monkeypatch.setattr("imdb_producer.shared_progress._PATIENCE", 8.0)
+    with cut_off_port() as one, cut_off_port() as two:
+        servers = f"127.0.0.1:{one},127.0.0.1:{two},{broker.zookeeper_address}"
+        store = SharedProgress(servers, path, ProgressFile(tmp_path / "one.json"))
+        store.save(PROGRESS)
+        assert store.load() == PROGRESS
+        store.close()
 
 
 def test_no_zookeeper_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

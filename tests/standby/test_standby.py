@@ -11,9 +11,10 @@ from collections.abc import Callable
 import pytest
 
 from imdb_standby import cli
-from tests.producer.broker import REPOSITORY, Broker, wait_until
+from imdb_standby.election import Election
+from tests.producer.broker import REPOSITORY, Broker, cut_off_port, wait_until
 
-from .conftest import Start
+from .conftest import SESSION_SECONDS, Start
 
 Runs = Callable[[str], int | None]
 
@@ -146,6 +147,20 @@ def test_wrong_setting_is_named(
     environment = {"STANDBY_SERVERS": "127.0.0.1:1"} | {name: value}
     assert cli.main(["run", "trial", "--", "true"], environment) == cli.REFUSED
     assert f"{name}={value!r}: {reason}" in caplog.text
+
+
+def test_servers_that_are_cut_off_leave_time_for_another(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Asked in the order given, the one that answers last.
+    monkeypatch.setattr("kazoo.protocol.connection.random.shuffle", lambda _servers: None)
+    with cut_off_port() as one, cut_off_port() as two:
+        servers = f"127.0.0.1:{one},127.0.0.1:{two},{broker.zookeeper_address}"
+        election = Election(servers, "/tests/cut_off", "here", session_seconds=SESSION_SECONDS)
+        # Later the session would have ended.
+        election.connect(SESSION_SECONDS)
+        assert election.run_for_it() == "here"
+        election.close()
 
 
 def test_no_server_is_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -51,6 +51,7 @@ def test_serves_in_the_mode_that_its_servers_mean(host: Host, variables: HostVar
 def test_settings_are_the_inventorys(host: Host, variables: HostVariables) -> None:
     settings = properties(host, "/etc/zookeeper/zoo.cfg")
     assert settings["tickTime"] == str(variables["zookeeper_tick_time"])
+    assert settings["maxSessionTimeout"] == str(variables["zookeeper_max_session_timeout_ms"])
     assert settings["dataDir"] == variables["zookeeper_data_dir"]
     assert settings["clientPort"] == str(variables["zookeeper_client_port"])
 

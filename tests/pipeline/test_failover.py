@@ -1,4 +1,4 @@
-"""The job or the producer fails on the host that runs it, and another takes over."""
+"""The job, the producer or a Spark master fails on the host that leads, and another takes over."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from hosts import STANDING_BY, HostsError, Target, host_running, run
@@ -185,3 +186,47 @@ def test_a_producer_that_is_killed_is_replaced_and_goes_on(
 def is_the_rest(found: dict[str, Any], before: dict[str, Any]) -> bool:
     """Return whether a producer has finished what another had begun."""
     return bool(found["state"] == "finished" and found["started_at"] > before["started_at"])
+
+
+@pytest.mark.slow
+def test_a_spark_master_that_is_killed_is_replaced(
+    target: Target,
+    variables: HostVariables,
+    patience: float,
+    nothing_is_lost: Callable[[], None],
+    say: Callable[[str], None],
+) -> None:
+    if len(target.groups["spark_master"]) < 2:
+        pytest.fail("this topology has no second Spark master: use three or cluster")
+    look = partial(leading_masters, target, str(variables["spark_master_webui_port"]))
+    everything = {"workers": len(target.groups["spark_worker"]), "applications": 1}
+
+    def all_is_known(found: dict[str, dict[str, int]]) -> bool:
+        return list(found.values()) == [everything]
+
+    (killed,) = wait_for("one master leads", look, all_is_known, 120 * patience)
+    began = time.monotonic()
+    kill(target, killed, "spark-master", "KILL")
+    (successor,) = wait_for(
+        "another master knows all workers and the job",
+        look,
+        lambda found: all_is_known(found) and killed not in found,
+        120 * patience,
+    )
+    say(f"master on {killed} killed: {successor} leads after {time.monotonic() - began:.1f} s")
+    nothing_is_lost()
+
+
+def leading_masters(target: Target, port: str) -> dict[str, dict[str, int]]:
+    """Return the numbers of live workers and applications that each leading master knows."""
+    found = {}
+    for host in target.groups["spark_master"]:
+        address = target.hosts[host]["host_external_address"]
+        with urlopen(f"http://{address}:{port}/json/", timeout=10) as answer:
+            state = json.load(answer)
+        if state["status"] == "ALIVE":
+            found[host] = {
+                "workers": state["aliveworkers"],
+                "applications": len(state["activeapps"]),
+            }
+    return found

@@ -27,6 +27,7 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("zookeeper", {"zookeeper_tick_time": "abc"}, ("zookeeper_tick_time", INT)),
     ("zookeeper", {"zookeeper_data_dir": "var/lib/zookeeper"}, ("zookeeper_data_dir", DEEP)),
     ("zookeeper", {"zookeeper_heap_size": "600m"}, (MEMORY, "zookeeper_heap_size=600")),
+    ("zookeeper", {"zookeeper_max_session_timeout_ms": 3000}, ("max_session", "Give 4000")),
     ("kafka", {"kafka_start_timeout": "abc"}, ("kafka_start_timeout", INT)),
     ("kafka", {"kafka_data_dir": "/data"}, ("kafka_data_dir", "'/data'", DEEP)),
     ("kafka", {"kafka_data_dir": "/var/.."}, ("kafka_data_dir", DEEP)),

@@ -4,100 +4,116 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 
-TARGET   ?= local
-TOPOLOGY ?= single
-NAME     ?= pipeline
-ARCH     ?= $(if $(filter aws,$(TARGET)),arm64,x86_64)
-DATASET  ?= sample
+# An environment is a folder, inventories/$(NAME)/. What make is given on its command line counts; a NAME or TARGET of the
+# caller's own variables does not.
+TARGET   :=
+TOPOLOGY :=
+ARCH     :=
+NAME     := $(or $(TARGET),local)
+DATASET  := sample
 
-# Where terraform puts what it generates: inventories/<folder>, generated/<folder>.
-folder    := $(TARGET)$(if $(filter-out pipeline,$(NAME)),-$(NAME))
+environment := inventories/$(NAME)/environment.tfvars
+given       := '$(NAME)' '$(TARGET)' '$(TOPOLOGY)' '$(ARCH)'
+input       = $(shell sed -n 's/^$(1) *= *"\(.*\)".*/\1/p' $(environment) 2>/dev/null)
+target      = $(or $(call input,target),$(TARGET),local)
+arch        = $(or $(call input,arch),$(ARCH),x86_64)
+
 python    := .venv/bin/python
-# Other targets than local have a provider, which tools/providers finds or makes where no registry answers.
-providers := $(if $(filter-out local,$(TARGET)),export TF_CLI_CONFIG_FILE && TF_CLI_CONFIG_FILE=$$(tools/providers $(TARGET)) &&)
-terraform := env TF_WORKSPACE=$(if $(filter-out pipeline,$(NAME)),$(NAME),default) terraform -chdir=terraform/$(TARGET)
-# Two inits at a time would meet in terraform's folder.
-alone     := $(if $(filter local,$(TARGET)),flock terraform/local/versions.tf)
 # For tools/setup: what this machine needs depends on the hosts.
-export ARCH TARGET
-tf_vars   := -var-file=../topologies/$(TOPOLOGY).tfvars -var name=$(NAME) -var arch=$(ARCH)
+setup      = ARCH=$(arch) TARGET=$(target) tools/setup
+# Other targets than local have a provider, which tools/providers finds or makes where no registry answers.
+providers  = $(if $(filter-out local,$(target)),export TF_CLI_CONFIG_FILE && TF_CLI_CONFIG_FILE=$$(tools/providers $(target)) &&)
+terraform  = env TF_WORKSPACE=$(NAME) TF_VAR_delete_data='$(DELETE_DATA)' terraform -chdir=terraform/$(target)
+# Two inits at a time would meet in terraform's folder.
+init       = $(providers) $(if $(filter local,$(target)),flock terraform/local/versions.tf) $(terraform) init -input=false >/dev/null
+tf_input   = -input=false -auto-approve -var-file=../../$(environment)
 
-export ANSIBLE_INVENTORY := inventories/pipeline/hosts.yml,inventories/$(folder)/hosts.yml
+export ANSIBLE_INVENTORY := inventories/pipeline/hosts.yml,inventories/$(NAME)/hosts.yml
+# Ansible takes no ansible.cfg from a folder that everybody may write to, unless it is named.
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-# Knobs given to make reach Ansible; all others stand in inventories/pipeline/group_vars/all/knobs.yml.
+# Knobs given to make reach Ansible as they were typed (tools/knobs.py); all others stand in inventories/pipeline and in
+# the environment.
+knobs := BASICS RATINGS MSGS_PER_SEC PRODUCER_LIMIT RUN_ID
+$(foreach knob,$(knobs),$(eval $(knob) :=))
 ifeq ($(DATASET),imdb)
-BASICS  ?= https://datasets.imdbws.com/title.basics.tsv.gz
-RATINGS ?= https://datasets.imdbws.com/title.ratings.tsv.gz
+BASICS  := https://datasets.imdbws.com/title.basics.tsv.gz
+RATINGS := https://datasets.imdbws.com/title.ratings.tsv.gz
 else ifneq ($(DATASET),sample)
 $(error DATASET is "$(DATASET)"; it must be sample (generated) or imdb (the real dumps, downloaded))
 endif
-extra_vars := \
-	$(if $(BASICS),-e producer_basics=$(BASICS)) \
-	$(if $(RATINGS),-e producer_ratings=$(RATINGS)) \
-	$(if $(MSGS_PER_SEC),-e producer_msgs_per_sec=$(MSGS_PER_SEC)) \
-	$(if $(PRODUCER_LIMIT),-e producer_limit=$(PRODUCER_LIMIT)) \
-	$(if $(RUN_ID),-e streaming_run_id=$(RUN_ID))
-# The tests look for the settings that the deployment was given.
-export DEPLOY_ARGS ?= $(strip $(extra_vars))
+$(foreach knob,$(knobs),$(eval override $(knob) := $$(value $(knob))))
+export $(knobs)
+with_knobs = knobs=$$(python3 tools/knobs.py) &&
 
 ##@ The pipeline
 
+.PHONY: env
+env: ## Make an environment, a folder: make env NAME=prod TARGET=aws TOPOLOGY=cluster
+	@tools/environment make $(given)
+
 .PHONY: up
 up: ## Make the hosts, deploy, wait for the first rows, show the status page
-	@tools/setup
+	@tools/environment ensure $(given)
+	@$(setup)
 	@$(MAKE) --no-print-directory -j3 hosts artifacts sample
 	@$(MAKE) --no-print-directory deploy
-	@$(python) tools/status.py --target $(folder) --wait 120
+	@$(python) tools/status.py --environment $(NAME) --wait 120
 
 .PHONY: down
-down: ## Remove the hosts with their data and tables
-	@$(providers) $(alone) $(terraform) init -input=false >/dev/null
-	@$(providers) $(terraform) destroy -input=false -auto-approve $(tf_vars)
+down: override DELETE_DATA = $(NAME)
+down: ## Delete the hosts with their data and tables; asks, or CONFIRM=<name>
+	@tools/environment confirm '$(NAME)' '$(CONFIRM)'
+	@$(setup)
+	@$(init)
+	@$(providers) $(terraform) destroy $(tf_input)
 
 .PHONY: hosts
 hosts: ## Make the hosts alone, or bring back those that died (terraform apply)
-	@tools/setup
-	@$(providers) $(alone) $(terraform) init -input=false >/dev/null
-	@$(providers) $(terraform) apply -input=false -auto-approve $(tf_vars)
-	@$(if $(filter-out local,$(TARGET)),$(python) tools/reach.py --target $(folder),:)
+	@tools/environment check $(given)
+	@$(setup)
+	@$(init)
+	@$(providers) $(terraform) apply $(tf_input)
+	@$(if $(filter-out local,$(target)),$(python) tools/reach.py --environment $(NAME),:)
 
 .PHONY: deploy
 deploy: ## Install and configure everything on the hosts (ansible-playbook)
-	@tools/setup
-	@ansible-playbook ansible/site.yml $(extra_vars)
+	@$(setup)
+	@$(with_knobs) ansible-playbook ansible/site.yml $${knobs:+-e "$$knobs"}
 
 .PHONY: artifacts
 artifacts: ## Fetch and verify what is installed: Kafka, Spark, Python packages
-	@tools/setup
+	@$(setup)
 	@$(python) artifacts/artifacts.py fetch >/dev/null
 
 .PHONY: sample
 sample: ## Generate the sample data set, in IMDb's format
-	@tools/setup
+	@$(setup)
 	@[ -s data/sample/title.ratings.tsv.gz ] || $(python) tools/sample_data.py --out data/sample
 
 ##@ Looking
 
 .PHONY: status
 status: ## Show hosts, units, topic, queries and tables on one screen (JSON=1 for machines)
-	@$(python) tools/status.py --target $(folder) $(if $(JSON),--json)
+	@$(python) tools/status.py --environment $(NAME) $(if $(JSON),--json)
 
 UNIT ?= imdb-streaming
 .PHONY: logs
 logs: ## Follow the journal of a unit: make logs UNIT=imdb-producer
-	@$(python) tools/logs.py --target $(folder) $(UNIT)
+	@$(python) tools/logs.py --environment $(NAME) $(UNIT)
 
 .PHONY: tunnel
 tunnel: ## Put the web UIs on localhost: 8080 master, 8081 worker, 4040 job
-	@$(python) tools/tunnel.py --target $(folder)
+	@$(python) tools/tunnel.py --environment $(NAME)
 
 ##@ Proof
 
 .PHONY: verify
 verify: ## Check the running pipeline by testinfra, and its tables row by row (with the knobs given to up)
 	@tools/setup
-	@$(python) -m pytest tests/roles tests/pipeline -m "verify"
+	@$(with_knobs) DEPLOY_ARGS="$${DEPLOY_ARGS-$${knobs:+-e $$(printf %q "$$knobs")}}" \
+		$(python) -m pytest tests/roles tests/pipeline -m "verify"
 
 .PHONY: lint
 lint: ## Lint everything
@@ -157,7 +173,7 @@ bench-producer: ## Time the producer beside the original's method and a bare cli
 
 .PHONY: lock
 lock: ## Refresh artifacts/artifacts.lock after a change of versions
-	@tools/setup
+	@$(setup)
 	@$(python) artifacts/artifacts.py lock
 
 .PHONY: help
@@ -165,5 +181,6 @@ help: ## Print this
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@printf '\nTARGET=local|libvirt|aws TOPOLOGY=single|three|cluster NAME=pipeline ARCH=x86_64|arm64\n'
+	@printf '\nNAME=local names the environment; TARGET=local|libvirt|aws TOPOLOGY=single|three|cluster ARCH=x86_64|arm64\n'
+	@printf 'say what a new one is. DELETE_DATA=host,host lets `make hosts` delete the data of hosts that are to go.\n'
 	@printf 'DATASET=sample|imdb or BASICS=path-or-URL RATINGS=path-or-URL; MSGS_PER_SEC PRODUCER_LIMIT RUN_ID\n'

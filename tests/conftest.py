@@ -36,10 +36,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
     # The Kafka client reads its schemas by a way that Python is about to drop.
     config.addinivalue_line("filterwarnings", "ignore:.*_text is deprecated:DeprecationWarning")
-    # TARGET_DIR names the pipeline, else the last of ANSIBLE_INVENTORY does (make sets it).
+    # ENVIRONMENT names it, else the last of ANSIBLE_INVENTORY does (make sets it).
     inventories = os.environ.get("ANSIBLE_INVENTORY", "")
-    target = os.environ.get("TARGET_DIR") or Path(inventories.split(",")[-1]).parent.name or "local"
-    os.environ["TARGET_DIR"] = target
+    target = (
+        os.environ.get("ENVIRONMENT") or Path(inventories.split(",")[-1]).parent.name or "local"
+    )
+    os.environ["ENVIRONMENT"] = target
     os.environ["ANSIBLE_INVENTORY"] = ",".join(
         str(ROOT / "inventories" / folder / "hosts.yml") for folder in ("pipeline", target)
     )

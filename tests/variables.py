@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 from collections.abc import Sequence
@@ -68,11 +69,12 @@ def deploy_arguments() -> list[str]:
 
 
 def extra_variables() -> dict[str, Any]:
-    """Return the variables that DEPLOY_ARGS sets by `-e name=value`."""
+    """Return the variables that DEPLOY_ARGS sets by `-e name=value` or `-e '{"name": ...}'`."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("-e", "--extra-vars", action="append", default=[])
     given, _ = parser.parse_known_args(deploy_arguments())
     values: dict[str, Any] = {}
     for text in given.extra_vars:
-        values |= {name: trust_as_template(value) for name, value in parse_kv(text).items()}
+        pairs = json.loads(text) if text.startswith("{") else parse_kv(text)
+        values |= {name: trust_as_template(value) for name, value in pairs.items()}
     return values

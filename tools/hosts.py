@@ -1,8 +1,9 @@
-"""What terraform has written about the hosts of a target, and ssh to them."""
+"""The hosts of an environment, as its inventory has them, and ssh to them."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,12 +38,12 @@ UIS = {
 
 
 class HostsError(Exception):
-    """The hosts of a target cannot be found or reached; the text says what to do."""
+    """The hosts of an environment cannot be found or reached; the text says what to do."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """The hosts of one target, as the generated inventory lists them."""
+    """The hosts of one environment, as its inventory lists them."""
 
     name: str
     hosts: dict[str, dict[str, Any]]
@@ -50,13 +51,13 @@ class Target:
 
     @property
     def inventory(self) -> Path:
-        """The generated inventory."""
+        """The inventory of its hosts."""
         return inventory_path(self.name)
 
     @property
     def ssh_config(self) -> Path:
-        """The generated ssh config."""
-        return ROOT / "generated" / self.name / "ssh_config"
+        """The ssh config that terraform writes; hosts of others' making have none."""
+        return ROOT / "inventories" / self.name / ".ssh" / "config"
 
     def units(self, host: str) -> list[str]:
         """Return the units that run on a host."""
@@ -73,30 +74,42 @@ class Target:
 
     def ssh(self, host: str, *command: str) -> list[str]:
         """Return the command line that runs a command on a host."""
-        return ["ssh", "-F", str(self.ssh_config), host, *command]
+        if self.ssh_config.exists():
+            return ["ssh", "-F", str(self.ssh_config), host, *command]
+        variables = self.hosts[host]
+        user = ["-l", str(variables["ansible_user"])] if "ansible_user" in variables else []
+        return ["ssh", *user, str(variables.get("ansible_host", host)), *command]
 
 
-def inventory_path(target: str) -> Path:
-    """Return where terraform writes a target's inventory."""
-    return ROOT / "inventories" / target / "hosts.yml"
+def inventory_path(name: str) -> Path:
+    """Return where the inventory of an environment's hosts lies."""
+    return ROOT / "inventories" / name / "hosts.yml"
 
 
-def load(target: str) -> Target:
-    """Read a target's generated inventory.
+def load(name: str) -> Target:
+    """Read the inventory of an environment's hosts.
 
     Raises:
-        HostsError: There is none; terraform has not been applied.
+        HostsError: There is none, or the checkout was moved since it was written.
     """
-    path = inventory_path(target)
+    path = inventory_path(name)
     try:
         everything = yaml.safe_load(path.read_text(encoding="utf-8"))["all"]
     except FileNotFoundError:
         raise HostsError(
-            f"target {target!r} has no hosts: {path.relative_to(ROOT)} is missing. "
-            "Run `make up` (or terraform apply) first."
+            f"the environment {name!r} has no hosts: {path.relative_to(ROOT)} is missing. "
+            f"Run `make up NAME={name}` (or terraform apply) first."
         ) from None
-    groups = {name: sorted(group["hosts"] or {}) for name, group in everything["children"].items()}
-    return Target(target, everything["hosts"], groups)
+    groups = {group: sorted(it["hosts"] or {}) for group, it in everything["children"].items()}
+    hosts: dict[str, dict[str, Any]] = everything["hosts"]
+    for variables in hosts.values():
+        match shlex.split(variables.get("ansible_ssh_common_args", "")):
+            case ["-F", config] if Path(config) != path.parent / ".ssh" / "config":
+                raise HostsError(
+                    f"{path.relative_to(ROOT)} was written when the checkout was elsewhere: it "
+                    f"names {config}. Run `make hosts NAME={name}`, which writes it anew."
+                )
+    return Target(name, hosts, groups)
 
 
 def run(target: Target, host: str, *command: str, stdin: str = "", timeout: float = 30) -> str:

@@ -1,6 +1,6 @@
 """Follow the journal of a unit on the host that runs it.
 
-Usage: python tools/logs.py [--target local] [--host HOST] UNIT
+Usage: python tools/logs.py [--environment local] [--host HOST] UNIT
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ def main() -> int:
     """Follow the journal until Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("unit")
-    parser.add_argument("--target", default="local", help="folder of inventories/ (default: local)")
+    parser.add_argument("--environment", default="local", help="its name (default: local)")
     parser.add_argument("--host", help="default: the one that runs the unit")
     arguments = parser.parse_args()
     try:
-        target = load(arguments.target)
+        target = load(arguments.environment)
         host = arguments.host or host_running(target, arguments.unit)
     except HostsError as error:
         print(f"Error: {error}", file=sys.stderr)

@@ -1,8 +1,8 @@
-"""Wait until every host of a target answers by ssh.
+"""Wait until every host of an environment answers by ssh.
 
 A host that made its own key is met here for the first time, so that later connections know it.
 
-Usage: python tools/reach.py [--target local] [--wait SECONDS]
+Usage: python tools/reach.py [--environment local] [--wait SECONDS]
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def reach(target: Target, host: str, deadline: float) -> str:
 def main() -> int:
     """Wait for all hosts at once; tell which did not answer."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--target", default="local", help="folder of inventories/ (default: local)")
+    parser.add_argument("--environment", default="local", help="its name (default: local)")
     parser.add_argument("--wait", type=float, default=300, metavar="SECONDS", help="at most")
     arguments = parser.parse_args()
     try:
-        target = load(arguments.target)
+        target = load(arguments.environment)
     except HostsError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

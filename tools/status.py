@@ -1,6 +1,6 @@
 """The pipeline on one screen: hosts, units, topic, queries, tables, and where everything is.
 
-Usage: python tools/status.py [--target local] [--json] [--wait SECONDS]
+Usage: python tools/status.py [--environment local] [--json] [--wait SECONDS]
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def collect(target: Target) -> dict[str, Any]:
             zip(target.hosts, pool.map(lambda host: probe(target, host), target.hosts), strict=True)
         )
     state: dict[str, Any] = {
-        "target": target.name,
+        "environment": target.name,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "hosts": {
             host: {
                 "address": target.hosts[host]["host_address"],
-                "arch": target.hosts[host]["host_arch"],
+                "arch": target.hosts[host].get("host_arch", ""),
                 "groups": [name for name, members in target.groups.items() if host in members],
                 "error": answer.get("error"),
                 "units": answer.get("units", {}),
@@ -189,8 +189,8 @@ def render_places(state: dict[str, Any], target: Target) -> Iterator[str]:
     """Yield where the tables, web UIs and logs are."""
     if state["tables"]:
         yield f"Tables     {state['tables']['OUTPUT_PATH']}, {state['tables']['OUTPUT_PATH_CSV']}"
-        link = ROOT / "data" / target.name.replace("local", "output", 1)
-        if target.name.startswith("local") and link.is_symlink():
+        link = ROOT / "data" / ("output" if target.name == "local" else f"output-{target.name}")
+        if link.is_symlink():
             yield f"           here: {link.relative_to(ROOT)}/{{parquet,csv}}"
     # Of many hosts, one of each kind.
     shown: set[str] = set()
@@ -212,7 +212,7 @@ def has_output(state: dict[str, Any]) -> bool:
 def main() -> int:
     """Print the page; with --wait, first wait for rows in both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--target", default="local", help="folder of inventories/ (default: local)")
+    parser.add_argument("--environment", default="local", help="its name (default: local)")
     parser.add_argument("--json", action="store_true", help="print the state as JSON")
     parser.add_argument(
         "--wait",
@@ -224,7 +224,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     try:
-        target = load(arguments.target)
+        target = load(arguments.environment)
     except HostsError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

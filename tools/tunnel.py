@@ -1,6 +1,6 @@
-"""Put the web UIs of a target on this machine's localhost, until Ctrl-C.
+"""Put the web UIs of an environment on this machine's localhost, until Ctrl-C.
 
-Usage: python tools/tunnel.py [--target local]
+Usage: python tools/tunnel.py [--environment local]
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from hosts import UIS, HostsError, attend, load
 def main() -> int:
     """Forward the ports until Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--target", default="local", help="folder of inventories/ (default: local)")
+    parser.add_argument("--environment", default="local", help="its name (default: local)")
     arguments = parser.parse_args()
     try:
-        target = load(arguments.target)
+        target = load(arguments.environment)
         through = target.host_of("spark-master")
     except HostsError as error:
         print(f"Error: {error}", file=sys.stderr)

@@ -35,13 +35,16 @@ resource "terraform_data" "known_host" {
 locals {
   ssh_addresses = { for key, it in local.machines : key => var.access == "ssm" ? aws_instance.host[key].id : it.address }
 
+  # ssh reads % as the beginning of a token.
+  ssh_folder = replace(abspath(local.generated), "%", "%%")
+
   # Session Manager: AWS leads to the instance of that id and no other, so its key may be taken at first sight.
   # Bastion: what is between the bastion and the host is this VPC; on the way to the bastion, the first sight is a risk.
   proxy_commands = {
     ssm = "aws ssm start-session --region ${var.region} --target %h --document-name AWS-StartSSHSession --parameters portNumber=%p"
     bastion = join(" ", [
-      "ssh -W %h:%p -i \"${local.generated}/id_ed25519\" -o IdentitiesOnly=yes -o ConnectTimeout=10",
-      "-o \"UserKnownHostsFile=${local.generated}/known_hosts\" -o StrictHostKeyChecking=accept-new",
+      "ssh -W %h:%p -i \"${local.ssh_folder}/id_ed25519\" -o IdentitiesOnly=yes -o ConnectTimeout=10",
+      "-o \"UserKnownHostsFile=\\\"${local.ssh_folder}/known_hosts\\\"\" -o StrictHostKeyChecking=accept-new",
       "admin@${try(aws_eip.bastion[0].public_ip, "none")}",
     ])
   }
@@ -50,7 +53,7 @@ locals {
 module "inventory" {
   source = "../modules/inventory"
 
-  inventory_folder = "${local.repository}/inventories/${local.target}"
+  inventory_folder = module.environment.folder
   generated_folder = local.generated
   user             = "admin"
   hosts = { for key, host in var.hosts : local.machines[key].name => {
@@ -75,17 +78,13 @@ module "inventory" {
     StrictHostKeyChecking = "accept-new"
     ConnectTimeout        = "30"
   }
-  variables = merge(local.replication, {
-    streaming_output_path     = "${local.output}/parquet"
-    streaming_output_path_csv = "${local.output}/csv"
-  })
+  replication_factor = var.replication_factor
+  facts              = { output = local.output }
 
   depends_on = [terraform_data.known_host, aws_volume_attachment.data]
 }
 
 locals {
-  replication = var.replication_factor == null ? {} : { kafka_default_replication_factor = var.replication_factor }
-
   output = "s3a://${aws_s3_bucket.output.bucket}"
 
   # What `make tunnel` puts on localhost: the first host of each group.

@@ -1,13 +1,23 @@
 locals {
-  target     = var.name == "pipeline" ? "aws" : "aws-${var.name}"
-  repository = abspath("${path.root}/../..")
-  generated  = "${local.repository}/generated/${local.target}"
-  scripts    = "${path.module}/scripts"
+  # Relative: the checkout may be moved.
+  generated = module.environment.generated
+  scripts   = "${path.module}/scripts"
 }
 
 data "aws_caller_identity" "current" {}
 
 data "aws_partition" "current" {}
+
+module "environment" {
+  source        = "../modules/environment"
+  name          = var.name
+  target        = "aws"
+  wanted_target = var.target
+  inventories   = "${path.root}/../../inventories"
+  hosts         = keys(var.hosts)
+  data          = local.data
+  delete_data   = var.delete_data
+}
 
 module "topology" {
   source             = "../modules/topology"
@@ -57,14 +67,13 @@ locals {
 # Everything that can be refused is refused here, before anything is made.
 resource "terraform_data" "preflight" {
   input = {
-    name      = var.name
-    workspace = terraform.workspace
+    name = var.name
   }
 
   lifecycle {
     precondition {
-      condition     = terraform.workspace == (var.name == "pipeline" ? "default" : var.name)
-      error_message = "name is \"${var.name}\" but the Terraform workspace is \"${terraform.workspace}\". Each name has a state of its own; in another's, it would replace that one's hosts. Run: TF_WORKSPACE=${var.name == "pipeline" ? "default" : var.name} terraform apply -var name=${var.name}"
+      condition     = length(module.environment.problems) == 0
+      error_message = module.environment.message
     }
     precondition {
       condition     = length(module.topology.problems) == 0

@@ -37,6 +37,77 @@ resource "aws_volume_attachment" "data" {
   stop_instance_before_detaching = true
 }
 
+locals {
+  data = { for id, it in local.volumes : replace(id, "/", "-") => {
+    host = it.host, what = "the volume of host ${var.name}-${it.host} with the data of ${it.service}", place = id
+  } }
+}
+
+# Removed before what it stands for, and not without the word: see modules/environment.
+resource "terraform_data" "data" {
+  for_each = local.data
+
+  triggers_replace = aws_ebs_volume.data[each.value.place].id
+  input            = merge(module.environment.guard, { GUARD_DATA = each.key, GUARD_CONTENT = jsonencode(each.value) })
+
+  provisioner "local-exec" {
+    command     = "${path.module}/../modules/environment/guard.sh note"
+    environment = self.input
+  }
+  provisioner "local-exec" {
+    when        = destroy
+    command     = "${path.module}/../modules/environment/guard.sh release"
+    environment = self.input
+  }
+
+  lifecycle {
+    ignore_changes = [input]
+  }
+
+  depends_on = [aws_instance.host, aws_volume_attachment.data]
+}
+
+# The first of all to go when the environment is destroyed, so that what is refused has changed nothing.
+resource "terraform_data" "guard" {
+  input = module.environment.guard
+
+  provisioner "local-exec" {
+    when        = destroy
+    command     = "${path.module}/../modules/environment/guard.sh all"
+    environment = self.input
+  }
+
+  lifecycle {
+    ignore_changes = [input]
+  }
+
+  depends_on = [
+    terraform_data.data,
+    terraform_data.output,
+    terraform_data.known_host,
+    module.inventory,
+    module.environment,
+    aws_eip.bastion,
+    aws_iam_role_policy.host,
+    aws_default_security_group.closed,
+    aws_route.nat,
+    aws_route.public,
+    aws_route_table_association.private,
+    aws_route_table_association.public,
+    aws_vpc_endpoint.interface,
+    aws_vpc_endpoint.s3,
+    aws_vpc_security_group_egress_rule.bastion,
+    aws_vpc_security_group_egress_rule.bastion_outside,
+    aws_vpc_security_group_egress_rule.flow,
+    aws_vpc_security_group_egress_rule.outside,
+    aws_vpc_security_group_egress_rule.s3,
+    aws_vpc_security_group_ingress_rule.bastion,
+    aws_vpc_security_group_ingress_rule.endpoints,
+    aws_vpc_security_group_ingress_rule.flow,
+    aws_vpc_security_group_ingress_rule.ssh,
+  ]
+}
+
 # the tables
 
 resource "aws_s3_bucket" "output" {

@@ -2,13 +2,25 @@
 
 variable "name" {
   type        = string
-  description = "Name of this set of hosts. State, subnet, bucket, host names and inventory folder derive from it, so that several sets live side by side. Any other name than `pipeline` needs a workspace of the same name: TF_WORKSPACE=<name>."
-  default     = "pipeline"
+  description = "Name of the environment: its folder in inventories/, its hosts and its bucket are called by it. Any other name than `aws` needs a workspace of the same name: TF_WORKSPACE=<name>."
+  default     = "aws"
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{0,19}$", var.name))
     error_message = "name \"${var.name}\" must start with a letter and have at most 20 of a-z, 0-9 and '-': it becomes part of host names."
   }
+}
+
+variable "target" {
+  type        = string
+  description = "The target that the environment is made by. Refused where it is not this one: the input of another environment was given."
+  default     = null
+}
+
+variable "delete_data" {
+  type        = string
+  description = "Keys of hosts whose data this run may delete, or the environment's name for all data; separated by commas. Given as TF_VAR_delete_data, where what deletes looks for it too."
+  default     = ""
 }
 
 variable "region" {

@@ -71,12 +71,12 @@ locals {
 module "inventory" {
   source = "../modules/inventory"
 
-  inventory_folder = "${local.repository}/inventories/${local.target}"
+  inventory_folder = module.environment.folder
   generated_folder = local.generated
   user             = "admin"
   hosts            = local.inventory_hosts
 
-  variables = var.replication_factor == null ? {} : { kafka_default_replication_factor = var.replication_factor }
+  replication_factor = var.replication_factor
 
   depends_on = [terraform_data.known_hosts]
 }

@@ -1,11 +1,8 @@
 locals {
-  # Eight hex digits that no other checkout or name on this machine has.
-  id = substr(sha256("${abspath(path.root)}|${var.name}"), 0, 8)
-
-  target     = var.name == "pipeline" ? "libvirt" : "libvirt-${var.name}"
-  repository = abspath("${path.root}/../..")
-  generated  = "${local.repository}/generated/${local.target}"
-  scripts    = "${path.module}/scripts"
+  # Paths in the checkout are relative: it may be moved.
+  id        = module.environment.id
+  generated = module.environment.generated
+  scripts   = "${path.module}/scripts"
 
   # The scripts get their arguments through variables that start with LIBVIRT_.
   environment = {
@@ -16,6 +13,17 @@ locals {
     LIBVIRT_BRIDGE = local.bridge
     LIBVIRT_MAKES  = var.image == null ? "image" : ""
   }
+}
+
+module "environment" {
+  source        = "../modules/environment"
+  name          = var.name
+  target        = "libvirt"
+  wanted_target = var.target
+  inventories   = "${path.root}/../../inventories"
+  hosts         = keys(var.hosts)
+  data          = local.data
+  delete_data   = var.delete_data
 }
 
 module "topology" {
@@ -32,14 +40,14 @@ module "connection" {
 # Everything that can be refused is refused here, before anything is made.
 resource "terraform_data" "preflight" {
   input = {
-    id        = local.id
-    workspace = terraform.workspace
+    id   = local.id
+    name = var.name
   }
 
   lifecycle {
     precondition {
-      condition     = terraform.workspace == (var.name == "pipeline" ? "default" : var.name)
-      error_message = "name is \"${var.name}\" but the Terraform workspace is \"${terraform.workspace}\". Each name has a state of its own; in another's, it would replace that one's hosts. Run: TF_WORKSPACE=${var.name == "pipeline" ? "default" : var.name} terraform apply -var name=${var.name}"
+      condition     = length(module.environment.problems) == 0
+      error_message = module.environment.message
     }
     precondition {
       condition     = length(module.topology.problems) == 0

@@ -71,3 +71,63 @@ resource "libvirt_volume" "data" {
 
   depends_on = [terraform_data.preflight]
 }
+
+locals {
+  # System disks hold the tables, and how far the producer has come.
+  holders = ["spark_worker", "streaming", "producer"]
+  data = merge(
+    { for disk, it in local.data_disks : disk => {
+      host = it.key, what = "the data disk ${var.name}-${disk} (${it.path})", place = "${local.pool}/${disk}"
+    } },
+    { for key, it in local.machines : "${key}-system" => {
+      host = key, what = "the system disk of host ${it.name}, with the tables in /opt/spark-output", place = "${local.pool}/${key}-system"
+    } if length(setintersection(var.hosts[key].groups, local.holders)) > 0 },
+  )
+}
+
+# Removed before what it stands for, and not without the word: see modules/environment.
+resource "terraform_data" "data" {
+  for_each = local.data
+
+  triggers_replace = try(libvirt_volume.data[each.key].id, libvirt_volume.system[each.value.host].id)
+  input            = merge(module.environment.guard, { GUARD_DATA = each.key, GUARD_CONTENT = jsonencode(each.value) })
+
+  provisioner "local-exec" {
+    command     = "${path.module}/../modules/environment/guard.sh note"
+    environment = self.input
+  }
+  provisioner "local-exec" {
+    when        = destroy
+    command     = "${path.module}/../modules/environment/guard.sh release"
+    environment = self.input
+  }
+
+  lifecycle {
+    ignore_changes = [input]
+  }
+
+  depends_on = [terraform_data.shutdown]
+}
+
+# The first of all to go when the environment is destroyed, so that what is refused has changed nothing.
+resource "terraform_data" "guard" {
+  input = module.environment.guard
+
+  provisioner "local-exec" {
+    when        = destroy
+    command     = "${path.module}/../modules/environment/guard.sh all"
+    environment = self.input
+  }
+
+  lifecycle {
+    ignore_changes = [input]
+  }
+
+  depends_on = [
+    terraform_data.data,
+    terraform_data.ready,
+    terraform_data.accelerator,
+    module.inventory,
+    module.environment,
+  ]
+}

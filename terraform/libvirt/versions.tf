@@ -1,6 +1,12 @@
 terraform {
   required_version = ">= 1.6"
 
+  # An environment's state lies in its folder.
+  backend "local" {
+    path          = "../../inventories/libvirt/terraform.tfstate"
+    workspace_dir = "../../inventories"
+  }
+
   required_providers {
     libvirt = {
       source  = "dmacvicar/libvirt"

@@ -30,6 +30,14 @@ locals {
     LOCAL_PUBLIC_KEY = module.key.public_key_file
     LOCAL_OUTPUT     = "${local.state}/output"
   }) }
+
+  # What a run must not delete unasked.
+  data = merge(
+    { for key, it in local.machines : key => {
+      host = key, what = "the disk of host ${it.name}, with all that is on it (${it.folder})", place = it.folder
+    } },
+    { tables = { host = "tables", what = "the tables of all hosts (${local.state}/output)", place = local.state } },
+  )
 }
 
 # A host's disk, and with it its data, stays when the host dies or restarts.
@@ -58,6 +66,65 @@ resource "terraform_data" "disk" {
   }
 
   depends_on = [terraform_data.image, module.key, terraform_data.output]
+}
+
+# The tables, a folder that all hosts share.
+resource "terraform_data" "output" {
+  triggers_replace = local.state
+  input            = { LOCAL_STATE = local.state }
+
+  provisioner "local-exec" {
+    command     = "${local.scripts}/output.sh create"
+    environment = self.input
+  }
+  provisioner "local-exec" {
+    when        = destroy
+    command     = "${path.module}/scripts/output.sh delete"
+    environment = self.input
+  }
+
+  depends_on = [terraform_data.preflight]
+}
+
+# Removed before what it stands for, and not without the word: see modules/environment.
+resource "terraform_data" "data" {
+  for_each = local.data
+
+  triggers_replace = each.key == "tables" ? terraform_data.output.id : terraform_data.disk[each.key].id
+  input            = merge(module.environment.guard, { GUARD_DATA = each.key, GUARD_CONTENT = jsonencode(each.value) })
+
+  provisioner "local-exec" {
+    command     = "${path.module}/../modules/environment/guard.sh note"
+    environment = self.input
+  }
+  provisioner "local-exec" {
+    when        = destroy
+    command     = "${path.module}/../modules/environment/guard.sh release"
+    environment = self.input
+  }
+
+  lifecycle {
+    ignore_changes = [input]
+  }
+
+  depends_on = [terraform_data.machine]
+}
+
+# The first of all to go when the environment is destroyed, so that what is refused has changed nothing.
+resource "terraform_data" "guard" {
+  input = module.environment.guard
+
+  provisioner "local-exec" {
+    when        = destroy
+    command     = "${path.module}/../modules/environment/guard.sh all"
+    environment = self.input
+  }
+
+  lifecycle {
+    ignore_changes = [input]
+  }
+
+  depends_on = [terraform_data.data, terraform_data.output_link, module.inventory, module.environment]
 }
 
 # The running host. One that is found dead is started again from its disk.

@@ -6,17 +6,17 @@ module "key" {
 }
 
 # The tables at hand: <checkout>/data/output leads to what every host has as /opt/spark-output.
-resource "terraform_data" "output" {
+resource "terraform_data" "output_link" {
   triggers_replace = [local.state, local.output_link]
   input            = { LOCAL_STATE = local.state, LOCAL_OUTPUT_LINK = local.output_link }
 
   provisioner "local-exec" {
-    command     = "${local.scripts}/output.sh create"
+    command     = "${local.scripts}/output_link.sh create"
     environment = self.input
   }
   provisioner "local-exec" {
     when        = destroy
-    command     = "${path.module}/scripts/output.sh delete"
+    command     = "${path.module}/scripts/output_link.sh delete"
     environment = self.input
   }
 
@@ -24,7 +24,7 @@ resource "terraform_data" "output" {
 }
 
 locals {
-  output_link = "${local.repository}/data/${var.name == "pipeline" ? "output" : "output-${var.name}"}"
+  output_link = "${path.root}/../../data/${var.name == "local" ? "output" : "output-${var.name}"}"
 }
 
 # The hosts' own keys are made with their disks, so the operator's ssh need not trust on first use.
@@ -65,7 +65,7 @@ locals {
 module "inventory" {
   source = "../modules/inventory"
 
-  inventory_folder = "${local.repository}/inventories/${local.target}"
+  inventory_folder = module.environment.folder
   generated_folder = local.generated
   user             = "admin"
   hosts = { for key, host in var.hosts : local.machines[key].name => {
@@ -81,7 +81,7 @@ module "inventory" {
     rack             = host.rack
   } }
 
-  variables = var.replication_factor == null ? {} : { kafka_default_replication_factor = var.replication_factor }
+  replication_factor = var.replication_factor
 
   depends_on = [terraform_data.known_hosts]
 }

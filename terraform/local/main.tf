@@ -1,12 +1,9 @@
 locals {
-  # Eight hex digits that no other checkout or name on this machine has.
-  id = substr(sha256("${abspath(path.root)}|${var.name}"), 0, 8)
-
-  target     = var.name == "pipeline" ? "local" : "local-${var.name}"
-  repository = abspath("${path.root}/../..")
-  generated  = "${local.repository}/generated/${local.target}"
-  state      = "${var.state_dir}/${local.id}"
-  scripts    = "${path.module}/scripts"
+  # Paths in the checkout are relative: it may be moved.
+  id        = module.environment.id
+  generated = module.environment.generated
+  state     = "${var.state_dir}/${local.id}"
+  scripts   = "${path.module}/scripts"
 
   # Terraform runs as the operator; a script that needs root takes it by sudo
   # and gets its arguments through variables that start with LOCAL_.
@@ -19,6 +16,17 @@ locals {
   }
 }
 
+module "environment" {
+  source        = "../modules/environment"
+  name          = var.name
+  target        = "local"
+  wanted_target = var.target
+  inventories   = "${path.root}/../../inventories"
+  hosts         = keys(var.hosts)
+  data          = local.data
+  delete_data   = var.delete_data
+}
+
 module "topology" {
   source             = "../modules/topology"
   hosts              = var.hosts
@@ -28,14 +36,14 @@ module "topology" {
 # Everything that can be refused is refused here, before anything is made.
 resource "terraform_data" "preflight" {
   input = {
-    id        = local.id
-    workspace = terraform.workspace
+    id   = local.id
+    name = var.name
   }
 
   lifecycle {
     precondition {
-      condition     = terraform.workspace == (var.name == "pipeline" ? "default" : var.name)
-      error_message = "name is \"${var.name}\" but the Terraform workspace is \"${terraform.workspace}\". Each name has a state of its own; in another's, it would replace that one's hosts. Run: TF_WORKSPACE=${var.name == "pipeline" ? "default" : var.name} terraform apply -var name=${var.name}"
+      condition     = length(module.environment.problems) == 0
+      error_message = module.environment.message
     }
     precondition {
       condition     = length(module.topology.problems) == 0

@@ -20,5 +20,5 @@ output "urls" {
 
 output "output" {
   description = "Where the tables appear on this machine."
-  value       = local.output_link
+  value       = abspath(local.output_link)
 }

@@ -14,7 +14,7 @@ from hosts import HostsError, Target, host_running, load, run
 
 from ..variables import HostVariables, Variables
 from ..waiting import wait_for
-from .deployment import name_of, status_of, terraform, unit_states
+from .deployment import status_of, terraform, unit_states
 from .expected import Expected, expected_tables
 from .messages import Feeder, read_topic
 
@@ -43,7 +43,7 @@ def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
 def target() -> Target:
     """The running pipeline's hosts."""
     try:
-        return load(os.environ["TARGET_DIR"])
+        return load(os.environ["ENVIRONMENT"])
     except HostsError as error:
         pytest.fail(str(error), pytrace=False)
 
@@ -51,10 +51,10 @@ def target() -> Target:
 @pytest.fixture(scope="session")
 def bare(target: Target) -> Generator[Target]:
     """A host of its own, as terraform makes it, of the same image."""
-    name = f"{name_of(target)[:15]}-bare"
+    name = f"{target.name[:15]}-bare"
     terraform("apply", name)
     try:
-        yield load(f"local-{name}")
+        yield load(name)
     finally:
         terraform("destroy", name)
 

@@ -139,8 +139,13 @@ def _plain_environment() -> dict[str, str]:
 
 
 def terraform(command: str, name: str, *arguments: str) -> str:
-    """Apply or destroy the local hosts of a name, as the operator does; return the output."""
-    environment = os.environ | {"TF_WORKSPACE": "default" if name == "pipeline" else name}
+    """Apply or destroy the local hosts of an environment, as the operator does; return the output.
+
+    The tests' hosts hold nothing that anybody misses: their data may be deleted.
+    """
+    environment = os.environ | {"TF_WORKSPACE": name, "TF_VAR_delete_data": name}
+    written = ROOT / "inventories" / name / "environment.tfvars"
+    inputs = [f"-var-file={written}"] if written.exists() else []
     done = subprocess.run(
         [
             "terraform",
@@ -149,6 +154,7 @@ def terraform(command: str, name: str, *arguments: str) -> str:
             "-input=false",
             "-auto-approve",
             "-no-color",
+            *inputs,
             f"-var=name={name}",
             *arguments,
         ],
@@ -162,11 +168,6 @@ def terraform(command: str, name: str, *arguments: str) -> str:
     )
     assert done.returncode == 0, f"terraform {command} of {name} failed:\n{done.stdout}"
     return done.stdout
-
-
-def name_of(target: Target) -> str:
-    """Return the name that terraform knows a local target's hosts by."""
-    return target.name.removeprefix("local").removeprefix("-") or "pipeline"
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from typing import Any
 from hosts import Target
 
 from ..waiting import wait_for
-from .deployment import name_of, terraform
+from .deployment import terraform
 from .tables import Tables
 
 
 def state_folder(target: Target, tables: Tables, host: str) -> Path:
     """Return the folder that a local host's scripts keep its state in."""
-    key = host.removeprefix(f"{name_of(target)}-")
+    key = host.removeprefix(f"{target.name}-")
     return tables.parquet.parent.parent / "hosts" / key
 
 
@@ -57,11 +57,11 @@ def hosts_of(target: Target) -> dict[str, dict[str, Any]]:
         groups = [group for group, members in target.groups.items() if name in members]
         size = {"cpus": host["host_cpus"], "memory_mb": host["host_memory_mb"]}
         rack = {"rack": host["host_rack"]} if "host_rack" in host else {}
-        found[name.removeprefix(f"{name_of(target)}-")] = {"groups": groups} | size | rack
+        found[name.removeprefix(f"{target.name}-")] = {"groups": groups} | size | rack
     return found
 
 
 def apply(target: Target, hosts: dict[str, dict[str, Any]], *arguments: str) -> None:
     """Make terraform's hosts these; one that is dead is started again from its disk."""
     variables = (f"-var=hosts={json.dumps(hosts)}", "-var=replication_factor=3")
-    terraform("apply", name_of(target), *variables, *arguments)
+    terraform("apply", target.name, *variables, *arguments)

@@ -1,6 +1,6 @@
 """Everything is killed at random while movies flow and readers read: nothing is lost or doubled.
 
-    TARGET_DIR=local-dev pytest tests/pipeline/test_chaos.py --chaos-kills 7 --chaos-records 10000
+    ENVIRONMENT=dev pytest tests/pipeline/test_chaos.py --chaos-kills 7 --chaos-records 10000
 
 The seed is printed and can be given again: `--chaos-seed`. The same seed sends the same messages,
 under other movies' ids, and kills the same in the same order after the same pauses; what the

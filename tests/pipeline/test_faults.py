@@ -26,7 +26,6 @@ from .deployment import (
     as_root,
     boot_id,
     comes_back,
-    name_of,
     terraform,
     unit_state,
     unit_states,
@@ -189,7 +188,7 @@ def test_host_without_power_comes_back_by_terraform_with_its_data(
     host = target.host_of("kafka")
     before = boot_id(target, host)
     cut_power(state_folder(target, tables, host), 30 * patience)
-    terraform("apply", name_of(target), f"-var=arch={target.hosts[host]['host_arch']}")
+    terraform("apply", target.name, f"-var=arch={target.hosts[host]['host_arch']}")
     wait_for(
         f"{host} has booted again",
         lambda: boot_id(target, host),

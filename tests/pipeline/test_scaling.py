@@ -12,7 +12,7 @@ from kafka import KafkaAdminClient
 
 from ..variables import HostVariables
 from ..waiting import wait_for
-from .deployment import name_of, run_playbook
+from .deployment import run_playbook
 from .power import apply, hosts_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -61,7 +61,7 @@ def test_a_broker_and_a_worker_join_and_leave_again(
     nothing_is_lost: Callable[[], None],
 ) -> None:
     before = hosts_of(target)
-    broker, worker = (f"{name_of(target)}-{key}" for key in NEW)
+    broker, worker = (f"{target.name}-{key}" for key in NEW)
     try:
         apply(target, before | NEW)
         play(playbook="scale.yml")
@@ -151,7 +151,7 @@ def test_a_lost_host_comes_back_empty_and_is_filled_again(
     nothing_is_lost: Callable[[], None],
 ) -> None:
     host = target.groups["kafka"][1]
-    key = host.removeprefix(f"{name_of(target)}-")
+    key = host.removeprefix(f"{target.name}-")
     meta = f"{variables['kafka_data_dir']}/meta.properties"
     apply(target, hosts_of(target), f'-replace=terraform_data.disk["{key}"]')
     assert run(target, host, "ls", "-A", "/opt").split() == ["spark-output"]

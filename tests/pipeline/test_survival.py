@@ -56,7 +56,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Draw the order of the hosts from the seed."""
     draw = random.Random(SEED)
     try:
-        target = load(os.environ["TARGET_DIR"])
+        target = load(os.environ["ENVIRONMENT"])
     except HostsError:
         hosts, cores = ["none"], ["none"]  # the fixture `target` says why
     else:

@@ -19,7 +19,7 @@ def missing_hosts(config: pytest.Config) -> str:
     """Return why there is nothing to test, or nothing."""
     if config.getoption("ansible_inventory") is None:
         try:
-            load(os.environ["TARGET_DIR"])
+            load(os.environ["ENVIRONMENT"])
         except HostsError as error:
             return str(error)
     return ""

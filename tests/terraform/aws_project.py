@@ -37,12 +37,20 @@ class Project:
         """The copy of terraform/aws."""
         return self.folder / "terraform/aws"
 
-    def terraform(self, *arguments: str, code: int = 0) -> str:
-        """Run terraform in the root; fail with what it said unless it exits with the code."""
+    def terraform(self, *arguments: str, code: int = 0, delete_data: str = "aws,wide") -> str:
+        """Run terraform in the root; fail with what it said unless it exits with the code.
+
+        Its data is the tests' own and may be deleted, unless a test says otherwise.
+        """
         done = subprocess.run(
             ["terraform", *arguments],
             cwd=self.root,
-            env={**environment(), **self.aws.environment, "PATH": self.path},
+            env={
+                **environment(),
+                **self.aws.environment,
+                "PATH": self.path,
+                "TF_VAR_delete_data": delete_data,
+            },
             capture_output=True,
             text=True,
             timeout=600,

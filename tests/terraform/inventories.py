@@ -15,7 +15,6 @@ GROUPS = {"zookeeper", "kafka", "spark_master", "spark_worker", "streaming", "pr
 HOST_VARIABLES = {
     "ansible_host",
     "ansible_user",
-    "ansible_ssh_private_key_file",
     "ansible_ssh_common_args",
     "host_address",
     "host_external_address",

@@ -14,7 +14,6 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 TERRAFORM = ROOT / "terraform/libvirt"
 NAME = "vmtest"
-TARGET = f"libvirt-{NAME}"
 HOST = f"{NAME}-1"
 URI = "qemu:///system"
 
@@ -84,7 +83,7 @@ def virsh(*arguments: str) -> str:
 
 def ssh(command: str) -> str:
     """Run a command on the host."""
-    config = str(ROOT / "generated" / TARGET / "ssh_config")
+    config = str(ROOT / "inventories" / NAME / ".ssh/config")
     return run("ssh", "-F", config, HOST, command, seconds=SSH_SECONDS)
 
 
@@ -104,6 +103,9 @@ def playbook_up_to(play: str, folder: Path) -> Path:
 
 class Project:
     """The root and its state."""
+
+    # What its runs may delete: the tests' host holds nothing that anybody misses.
+    delete_data = NAME
 
     def __init__(self) -> None:
         """Have the provider, and a working folder."""
@@ -131,7 +133,11 @@ class Project:
             *arguments,
             seconds=TERRAFORM_SECONDS,
             code=code,
-            environment={"TF_CLI_CONFIG_FILE": self._config, "TF_WORKSPACE": NAME},
+            environment={
+                "TF_CLI_CONFIG_FILE": self._config,
+                "TF_WORKSPACE": NAME,
+                "TF_VAR_delete_data": self.delete_data,
+            },
         )
 
     def apply(self, *arguments: str) -> str:

@@ -30,7 +30,7 @@ ALLOWED = "203.0.113.0/24"
 HOST = 'aws_instance.host["1"]'
 CORE = {"zookeeper", "kafka"}
 GROUPS = {
-    "single": {"pipeline-1": {*CORE, "spark_master", "spark_worker", "streaming", "producer"}},
+    "single": {"aws-1": {*CORE, "spark_master", "spark_worker", "streaming", "producer"}},
     "cluster": {
         **{f"wide-core-{n}": CORE for n in (1, 2, 3)},
         **{f"wide-spark-{n}": {"spark_master"} for n in (1, 2)},
@@ -58,8 +58,7 @@ class Deployment:
     @property
     def generated(self) -> Path:
         """Where its ssh config lies."""
-        target = "aws" if self.name == "pipeline" else f"aws-{self.name}"
-        return self.project.folder / "generated" / target
+        return self.project.folder / "inventories" / self.name / ".ssh"
 
     def instances(self) -> dict[str, dict[str, Any]]:
         """Return the running instances by name."""
@@ -147,11 +146,11 @@ def deployments(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     cluster.append(f'-var=bastion_allowed_cidrs=["{ALLOWED}"]')
     with ExitStack() as stack:
         made = []
-        for topology, name, variables in (("single", "pipeline", []), ("cluster", "wide", cluster)):
+        for topology, name, variables in (("single", "aws", []), ("cluster", "wide", cluster)):
             folder = tmp_path_factory.mktemp(topology)
             aws = stack.enter_context(moto_server(folder))
             project = copy_project(folder, aws)
-            if name != "pipeline":
+            if name != "aws":
                 project.terraform("workspace", "new", name)
             made.append(Deployment(topology, name, project, variables, everything(aws)))
         at_once(lambda it: it.project.apply(*it.variables), made)
@@ -336,7 +335,7 @@ def test_writers_may_use_the_bucket_and_nothing_else(deployment: Deployment) -> 
             if services == {"s3"}:
                 assert set(statement["Resource"]) <= {bucket, f"{bucket}/*"}
         # Session Manager's four doors are all that the other way in needs.
-        assert asked == ({"s3", "ssm", "ssmmessages"} if name == "pipeline-1" else {"s3"})
+        assert asked == ({"s3", "ssm", "ssmmessages"} if name == "aws-1" else {"s3"})
 
 
 # --- network --------------------------------------------------------------------------------------
@@ -478,8 +477,8 @@ def ssh_settings(deployment: Deployment, host: str) -> dict[str, str]:
 
 
 def test_ssh_goes_through_session_manager(single: Deployment) -> None:
-    settings = ssh_settings(single, "pipeline-1")
-    instance = single.instances()["pipeline-1"]["InstanceId"]
+    settings = ssh_settings(single, "aws-1")
+    instance = single.instances()["aws-1"]["InstanceId"]
     assert settings["hostname"] == instance
     assert settings["user"] == "admin"
     assert settings["stricthostkeychecking"] == "accept-new"
@@ -555,11 +554,34 @@ def refused(deployment: Deployment, variables: str) -> str:
 
 
 def test_a_host_with_data_is_not_moved_to_another_zone(single: Deployment) -> None:
-    groups = json.dumps(sorted(GROUPS["single"]["pipeline-1"]))
+    groups = json.dumps(sorted(GROUPS["single"]["aws-1"]))
     host = f'{{ groups = {groups}, memory_mb = 8192, zone = "{ZONES[2]}" }}'
     said = refused(single, f'hosts = {{ "1" = {host} }}')
     assert "a data volume cannot leave its zone" in said
     assert f'Give it `zone = "{ZONES[0]}"`' in said
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        pytest.param("apply", ["-var-file=../topologies/single.tfvars"], id="another topology"),
+        pytest.param("destroy", [], id="destroy"),
+        pytest.param(
+            "apply", ['-replace=aws_ebs_volume.data["core-1/kafka"]'], id="a volume is replaced"
+        ),
+    ],
+)
+def test_no_volume_goes_unasked(cluster: Deployment, command: str, arguments: list[str]) -> None:
+    before, volumes = everything(cluster.aws), cluster.volumes()
+    plain = ("-input=false", "-no-color", "-auto-approve")
+    said = cluster.project.terraform(
+        command, *plain, *cluster.variables, *arguments, code=1, delete_data=""
+    )
+    assert "would delete data of the environment wide" in " ".join(said.split())
+    assert "the volume of host wide-core-1 with the data of kafka" in " ".join(said.split())
+    assert cluster.volumes() == volumes
+    assert everything(cluster.aws) == before
+    assert cluster.project.changes(*cluster.variables) == ""
 
 
 def test_another_image_replaces_no_host(cluster: Deployment) -> None:
@@ -569,23 +591,23 @@ def test_another_image_replaces_no_host(cluster: Deployment) -> None:
 
 
 def test_a_replaced_host_keeps_data_and_address(single: Deployment) -> None:
-    before, volumes = single.instances()["pipeline-1"], single.volumes()
+    before, volumes = single.instances()["aws-1"], single.volumes()
     known = single.generated / "known_hosts"
     known.write_text(f"{before['InstanceId']} ssh-ed25519 {'A' * 43}\n")
 
     single.project.apply(f"-replace={HOST}")
 
-    after = single.instances()["pipeline-1"]
+    after = single.instances()["aws-1"]
     assert after["InstanceId"] != before["InstanceId"]
     assert after["PrivateIpAddress"] == before["PrivateIpAddress"]
     for service in CORE:
-        volume = single.volumes()[f"pipeline-1 {service}"]
-        assert volume["VolumeId"] == volumes[f"pipeline-1 {service}"]["VolumeId"]
+        volume = single.volumes()[f"aws-1 {service}"]
+        assert volume["VolumeId"] == volumes[f"aws-1 {service}"]["VolumeId"]
         (attachment,) = volume["Attachments"]
         assert attachment["InstanceId"] == after["InstanceId"]
         assert attachment["State"] == "attached"
     assert single.project.changes() == ""
-    assert ssh_settings(single, "pipeline-1")["hostname"] == after["InstanceId"]
+    assert ssh_settings(single, "aws-1")["hostname"] == after["InstanceId"]
     assert before["InstanceId"] not in known.read_text()
 
 
@@ -610,12 +632,12 @@ def test_destroy_leaves_nothing_but_a_bucket_with_tables(
     # Nothing at all, where the bucket was empty.
     assert everything(cluster.aws) == cluster.before
     assert not cluster.generated.exists()
-    assert not (cluster.project.folder / "inventories/aws-wide").exists()
+    assert not (cluster.project.folder / "inventories/wide/hosts.yml").exists()
 
     # A bucket with something in it, with its settings, and the word why.
-    assert f"the bucket {single.bucket} holds tables, so it is kept" in said["pipeline"]
-    errors = re.findall(r"^Error: .*", said["pipeline"], re.MULTILINE)
-    assert errors == ["Error: local-exec provisioner error"], said["pipeline"][-6000:]
+    assert f"the bucket {single.bucket} holds tables, so it is kept" in said["aws"]
+    errors = re.findall(r"^Error: .*", said["aws"], re.MULTILINE)
+    assert errors == ["Error: local-exec provisioner error"], said["aws"][-6000:]
     assert everything(single.aws) == {**single.before, "buckets": {single.bucket}}
     assert not single.generated.exists()
     test_the_bucket_is_private_versioned_and_encrypted(single)

@@ -27,6 +27,8 @@ FILES = {
 }
 INPUTS = {
     "name",
+    "target",
+    "delete_data",
     "hosts",
     "replication_factor",
     "arch",
@@ -63,10 +65,10 @@ module "topology" {
 
 module "inventory" {
   source           = "./modules/inventory"
-  inventory_folder = abspath("inventory")
-  generated_folder = abspath("generated")
+  inventory_folder = "inventory"
+  generated_folder = "inventory/.ssh"
   user             = "admin"
-  variables        = { streaming_output_path = "s3a://tables/parquet" }
+  facts            = { output = "s3a://tables" }
   hosts = { for key, host in var.hosts : "test-${key}" => {
     groups           = host.groups
     address          = "10.0.0.${module.topology.numbers[key]}"
@@ -180,19 +182,18 @@ def test_ansible_reads_the_inventory_of_every_topology(topology: Path, tmp_path:
     for host, found in variables.items():
         assert outputs["expected"]["value"][host].items() <= found.items()
         assert found["host_volumes"] == [{"device": "/dev/disk/by-id/x", "path": "/var/lib/x"}]
-        assert found["streaming_output_path"] == "s3a://tables/parquet"
+        assert found["host_output"] == "s3a://tables"
 
     # What was lost or edited is written again, and then there is nothing to do.
     written = (tmp_path / "inventory/hosts.yml").read_text()
     (tmp_path / "inventory/hosts.yml").write_text("edited\n")
-    shutil.rmtree(tmp_path / "generated")
+    shutil.rmtree(tmp_path / "inventory/.ssh")
     terraform("apply", tmp_path, "-auto-approve")
     assert (tmp_path / "inventory/hosts.yml").read_text() == written
-    assert (tmp_path / "generated/ssh_config").exists()
+    assert (tmp_path / "inventory/.ssh/config").exists()
     terraform("plan", tmp_path, "-detailed-exitcode")
     terraform("destroy", tmp_path, "-auto-approve")
     assert not (tmp_path / "inventory").exists()
-    assert not (tmp_path / "generated").exists()
 
 
 def terraform(command: str, folder: Path, *arguments: str) -> str:

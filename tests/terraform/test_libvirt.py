@@ -17,9 +17,9 @@ import pytest
 from .inventories import check_inventory
 from .libvirt_project import (
     HOST,
+    NAME,
     PLAYBOOK_SECONDS,
     ROOT,
-    TARGET,
     Project,
     daemon,
     missing_tools,
@@ -65,7 +65,7 @@ def id_of(domain: str) -> str:
 
 
 def test_the_host_is_found_as_the_inventory_says(project: Project) -> None:
-    variables = check_inventory(ROOT / "inventories" / TARGET / "hosts.yml", {HOST: GROUPS})
+    variables = check_inventory(ROOT / "inventories" / NAME / "hosts.yml", {HOST: GROUPS})
     assert ssh("hostname").strip() == HOST
     assert variables[HOST]["host_address"] in ssh("ip -4 -o address show scope global")
     assert int(ssh("nproc")) == variables[HOST]["host_cpus"]
@@ -83,7 +83,7 @@ def test_the_system_disk_has_grown_to_its_size(project: Project) -> None:
 
 
 def test_data_disks_are_apart_and_found_by_names_that_stay(project: Project) -> None:
-    variables = check_inventory(ROOT / "inventories" / TARGET / "hosts.yml", {HOST: GROUPS})
+    variables = check_inventory(ROOT / "inventories" / NAME / "hosts.yml", {HOST: GROUPS})
     volumes = {it["path"]: it["device"] for it in variables[HOST]["host_volumes"]}
     assert set(volumes) == {"/var/lib/kafka", "/var/lib/zookeeper"}
     devices = {ssh(f"readlink -f {device}").strip() for device in volumes.values()}
@@ -151,7 +151,7 @@ def test_a_replaced_system_keeps_the_data_disks(project: Project, domain: str) -
 
     assert virsh("domuuid", domain) != before
     assert ssh("sudo ls /var/mark 2>&1 || true").strip().endswith("No such file or directory")
-    variables = check_inventory(ROOT / "inventories" / TARGET / "hosts.yml", {HOST: GROUPS})
+    variables = check_inventory(ROOT / "inventories" / NAME / "hosts.yml", {HOST: GROUPS})
     device = next(
         it["device"] for it in variables[HOST]["host_volumes"] if it["path"].endswith("zookeeper")
     )
@@ -167,15 +167,15 @@ def test_destroy_leaves_nothing(project: Project, domain: str) -> None:
         assert domain not in virsh(*what.split())
     assert not Path("/sys/class/net", id_of(domain)).exists()
     assert not Path("/var/lib/imdb-pipeline", id_of(domain)).exists()
-    assert not (ROOT / "inventories" / TARGET).exists()
-    assert not (ROOT / "generated" / TARGET).exists()
+    left = {path.name for path in (ROOT / "inventories" / NAME).iterdir()}
+    assert left <= {"terraform.tfstate", "terraform.tfstate.backup"}
 
 
 def pipeline() -> dict[str, str]:
     """Return the environment in which Ansible and testinfra see these hosts."""
-    inventories = (ROOT / "inventories" / folder / "hosts.yml" for folder in ("pipeline", TARGET))
+    inventories = (ROOT / "inventories" / folder / "hosts.yml" for folder in ("pipeline", NAME))
     return {
-        "TARGET_DIR": TARGET,
+        "ENVIRONMENT": NAME,
         "ANSIBLE_INVENTORY": ",".join(str(path) for path in inventories),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }

@@ -12,19 +12,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "grow"
-GENERATED = ROOT / f"generated/local-{NAME}"
+GENERATED = ROOT / f"inventories/{NAME}/.ssh"
 GROUPS = ["kafka", "producer", "spark_master", "spark_worker", "streaming", "zookeeper"]
 ONE = {"1": {"groups": GROUPS}}
 TWO = ONE | {"2": {"groups": ["spark_worker"]}}
 
 
-def terraform(*arguments: str, code: int = 0) -> str:
+def terraform(*arguments: str, code: int = 0, delete_data: str = "") -> str:
     """Run terraform on the set of hosts that is the tests' own; fail with what it said."""
     # Molecule's scenarios prepare the same folder, by the same lock.
     alone = ["flock", f"{ROOT}/terraform/local/versions.tf"] if arguments[0] == "init" else []
     done = subprocess.run(
         [*alone, "terraform", f"-chdir={ROOT}/terraform/local", *arguments],
-        env={**os.environ, "TF_WORKSPACE": NAME},
+        env={**os.environ, "TF_WORKSPACE": NAME, "TF_VAR_delete_data": delete_data},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -67,7 +67,7 @@ def known() -> set[str]:
 def test_a_host_joins_and_leaves() -> None:
     apply(TWO)
     assert known() == {f"{NAME}-1", f"{NAME}-2"}
-    config = str(GENERATED / "ssh_config")
+    config = str(GENERATED / "config")
     for host in sorted(known()):
         name = subprocess.run(
             ["ssh", "-F", config, host, "hostname"],
@@ -81,7 +81,7 @@ def test_a_host_joins_and_leaves() -> None:
     assert known() == {f"{NAME}-1"}
 
 
-@pytest.mark.parametrize("name", ["known_hosts", "ssh_config"])
+@pytest.mark.parametrize("name", ["known_hosts", "config"])
 def test_a_file_that_was_lost_is_written_again(name: str) -> None:
     before = (GENERATED / name).read_text(encoding="ascii")
     (GENERATED / name).unlink()

@@ -8,11 +8,11 @@ run "a_plain_plan_makes_one_host" {
   command = plan
 
   assert {
-    condition     = keys(output.hosts) == ["pipeline-1"]
+    condition     = keys(output.hosts) == ["local-1"]
     error_message = "the host's name must be <name>-<key>"
   }
   assert {
-    condition     = can(regex("^10\\.(19[2-9]|2[0-4][0-9]|25[0-5])\\.", output.hosts["pipeline-1"]))
+    condition     = can(regex("^10\\.(19[2-9]|2[0-4][0-9]|25[0-5])\\.", output.hosts["local-1"]))
     error_message = "the derived subnet must lie in 10.192.0.0/10"
   }
 }
@@ -29,7 +29,7 @@ run "a_host_keeps_its_address_when_others_come" {
   }
 
   assert {
-    condition     = output.hosts["pipeline-1"] == run.a_plain_plan_makes_one_host.hosts["pipeline-1"]
+    condition     = split(".", output.hosts["local-1"])[3] == split(".", run.a_plain_plan_makes_one_host.hosts["local-1"])[3]
     error_message = "the address of host 1 must not depend on the other hosts"
   }
 }
@@ -43,7 +43,7 @@ run "a_given_subnet_and_number_make_the_address" {
   }
 
   assert {
-    condition     = output.hosts["pipeline-1"] == "10.200.1.17"
+    condition     = output.hosts["local-1"] == "10.200.1.17"
     error_message = "the address must be the subnet's seventeenth"
   }
 }
@@ -53,6 +53,26 @@ run "another_name_needs_its_own_workspace" {
 
   variables {
     name = "second"
+  }
+
+  expect_failures = [terraform_data.preflight]
+}
+
+run "another_targets_input_is_refused" {
+  command = plan
+
+  variables {
+    target = "aws"
+  }
+
+  expect_failures = [terraform_data.preflight]
+}
+
+run "a_name_that_is_no_environments_is_refused" {
+  command = plan
+
+  variables {
+    name = "pipeline"
   }
 
   expect_failures = [terraform_data.preflight]

@@ -6,28 +6,32 @@ locals {
   groups = ["zookeeper", "kafka", "spark_master", "spark_worker", "streaming", "producer"]
 
   hosts_file = "${var.inventory_folder}/hosts.yml"
-  ssh_config = "${var.generated_folder}/ssh_config"
+  ssh_config = "${var.generated_folder}/config"
+  # What Ansible and ssh read needs whole paths; both are written again after the checkout was moved.
+  absolute = abspath(var.generated_folder)
 
   header = "# Written by terraform; changes are lost with the next apply."
 
   inventory = { all = {
     hosts = { for name, host in var.hosts : name => merge({
-      ansible_host                 = host.ssh_address
-      ansible_user                 = var.user
-      ansible_ssh_private_key_file = "${var.generated_folder}/id_ed25519"
-      ansible_ssh_common_args      = "-F ${local.ssh_config}"
-      host_address                 = host.address
-      host_external_address        = host.external_address
-      host_cpus                    = host.cpus
-      host_memory_mb               = host.memory_mb
-      host_arch                    = host.arch
-      host_emulated                = host.emulated
+      ansible_host = host.ssh_address
+      ansible_user = var.user
+      # The key stands in the ssh config. Given here it would be an option of ssh, read again for tokens.
+      ansible_ssh_common_args = "-F '${replace(local.absolute, "'", "'\\''")}/config'"
+      host_address            = host.address
+      host_external_address   = host.external_address
+      host_cpus               = host.cpus
+      host_memory_mb          = host.memory_mb
+      host_arch               = host.arch
+      host_emulated           = host.emulated
       },
       host.id == null ? {} : { host_id = host.id },
       host.rack == null ? {} : { host_rack = host.rack },
       length(host.volumes) == 0 ? {} : { host_volumes = host.volumes },
-      # As variables of hosts: those of the group all lose to inventories/pipeline/group_vars/all.
-      var.variables,
+      # Facts about the host, under names of their own: inventories/pipeline makes the settings' defaults of them, so
+      # that what an environment's group_vars say wins.
+      { for name, value in var.facts : "host_${name}" => value },
+      var.replication_factor == null ? {} : { host_replication_factor = var.replication_factor },
     ) }
     children = { for group in local.groups : group => {
       hosts = { for name, host in var.hosts : name => {} if contains(host.groups, group) }
@@ -37,10 +41,11 @@ locals {
   files = {
     (local.hosts_file) = "${local.header}\n${yamlencode(local.inventory)}"
     (local.ssh_config) = templatefile("${path.module}/ssh_config.tftpl", {
-      header  = local.header
-      hosts   = var.hosts
-      user    = var.user
-      folder  = var.generated_folder
+      header = local.header
+      hosts  = var.hosts
+      user   = var.user
+      # ssh reads % as the beginning of a token.
+      folder  = replace(local.absolute, "%", "%%")
       options = var.ssh_options
     })
   }

@@ -1,11 +1,11 @@
 output "inventory" {
   description = "Path of the Ansible inventory."
-  value       = local.hosts_file
+  value       = abspath(local.hosts_file)
 }
 
 output "ssh_config" {
   description = "Path of the ssh config."
-  value       = local.ssh_config
+  value       = abspath(local.ssh_config)
 }
 
 output "urls" {

@@ -27,7 +27,7 @@ variable "inventory_folder" {
 
 variable "generated_folder" {
   type        = string
-  description = "Folder of id_ed25519 and known_hosts, and for the ssh config."
+  description = "Folder of id_ed25519 and known_hosts, and for the ssh config. Hidden, as Ansible would parse what lies beside hosts.yml; relative, as the checkout may be moved."
 }
 
 variable "ssh_options" {
@@ -36,8 +36,14 @@ variable "ssh_options" {
   default     = {}
 }
 
-variable "variables" {
+variable "replication_factor" {
+  type        = number
+  description = "Replicas of each partition in Kafka; null follows the number of brokers."
+  default     = null
+}
+
+variable "facts" {
   type        = map(string)
-  description = "Ansible variables for all hosts, where a target differs from inventories/pipeline."
+  description = "More that a target knows of its hosts; Ansible gets each as host_<name>."
   default     = {}
 }

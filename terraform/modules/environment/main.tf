@@ -1,0 +1,82 @@
+# What an environment is to every target: its folder, an identity that is stored, and the data that no run deletes unasked.
+terraform {
+  # plantimestamp() came with 1.5.
+  required_version = ">= 1.6"
+}
+
+locals {
+  # Relative, so that neither triggers nor what removes files later name a checkout that was moved or copied.
+  folder   = "${var.inventories}/${var.name}"
+  location = abspath(local.folder)
+  record   = "${local.folder}/.identity"
+
+  # Of the folder that last ran terraform: its id and where it lay.
+  recorded    = try(jsondecode(file(local.record)), { id = "", folder = local.location })
+  copied_from = try(local.recorded.folder != local.location && jsondecode(file("${local.recorded.folder}/.identity")).id == local.recorded.id, false) ? local.recorded.folder : ""
+
+  allowed = compact([for word in split(",", replace(var.delete_data, " ", ",")) : trimspace(word)])
+  # What data there is, each by a file that terraform_data.data of the target writes.
+  kept = { for file in fileset("${local.folder}/.data", "*") : file => try(jsondecode(file("${local.folder}/.data/${file}")), null) }
+  lost = { for name, it in local.kept : name => it
+    if it != null && !contains(local.allowed, var.name) && !contains(local.allowed, try(it.host, "")) &&
+    try(var.data[name].place, "") != try(it.place, "")
+  }
+
+  problems = concat(
+    var.wanted_target == null || var.wanted_target == var.target ? [] : [
+      "The environment \"${var.name}\" is made by the target ${var.wanted_target}, and this is ${var.target}. Run: terraform -chdir=terraform/${var.wanted_target} ..., or take another name."
+    ],
+    contains(["pipeline", "example", "default"], var.name) ? [
+      "name is \"${var.name}\", which is no environment's: inventories/pipeline holds what all environments share, inventories/example is an example, and default is Terraform's own workspace. Take another name."
+    ] : [],
+    # A plain `terraform apply` means the environment that is called like its target.
+    terraform.workspace == var.name || (terraform.workspace == "default" && var.name == var.target) ? [] : [
+      "name is \"${var.name}\" but the Terraform workspace is \"${terraform.workspace}\". Each environment has a state of its own; in another's, it would replace that one's hosts. Run: TF_WORKSPACE=${var.name} terraform apply ..."
+    ],
+    local.copied_from == "" ? [] : [
+      "inventories/${var.name} in ${dirname(dirname(local.location))} is a copy of ${local.copied_from}, and the hosts belong to that. Go on there; or remove this copy and make an environment of its own (make env NAME=...); or, if this is the one to go on with, remove ${local.copied_from}."
+    ],
+    length(local.lost) == 0 ? [] : [join("\n", concat(
+      ["This would delete data of the environment ${var.name}, and nothing in this run says that it may go:"],
+      [for name in sort(keys(local.lost)) : "  - ${local.lost[name].what}"],
+      [
+        "The hosts that are asked for are ${join(", ", sort(var.hosts))}. If these are not the environment's, its input was left out: add -var-file=../../inventories/${var.name}/environment.tfvars, or run make hosts NAME=${var.name}.",
+        "If this data is to go: make hosts NAME=${var.name} DELETE_DATA=${join(",", distinct([for name in sort(keys(local.lost)) : local.lost[name].host]))}, or with terraform TF_VAR_delete_data=${join(",", distinct([for name in sort(keys(local.lost)) : local.lost[name].host]))} before it.",
+      ],
+    ))],
+  )
+}
+
+# Made once, kept in the state, and never computed from where the checkout lies.
+resource "terraform_data" "identity" {
+  input = substr(sha256("${plantimestamp()}|${local.location}"), 0, 8)
+
+  lifecycle {
+    ignore_changes = [input]
+  }
+}
+
+# Whether the record is there: what was never written differs from any state. Apart from what writes it, which deletes it
+# before it writes it anew, and would find another answer in the middle of that.
+resource "terraform_data" "record_mark" {
+  triggers_replace = try(local.recorded.mark, uuid())
+}
+
+# Where the folder lies, so that a copy is told from a folder that was moved. Written again when it was moved or lost.
+resource "terraform_data" "record" {
+  triggers_replace = [terraform_data.identity.input, local.location, terraform_data.record_mark.triggers_replace]
+  input            = local.record
+
+  provisioner "local-exec" {
+    command = "mkdir -p \"$(dirname \"$FILE\")\" && printf '%s\\n' \"$CONTENT\" > \"$FILE\""
+    environment = {
+      FILE    = self.input
+      CONTENT = jsonencode({ id = self.triggers_replace[0], folder = self.triggers_replace[1], mark = self.triggers_replace[2] })
+    }
+  }
+  provisioner "local-exec" {
+    when        = destroy
+    command     = "rm -f \"$FILE\""
+    environment = { FILE = self.input }
+  }
+}

@@ -1,0 +1,34 @@
+variable "name" {
+  type        = string
+  description = "Name of the environment: its folder in inventories/, and its workspace."
+}
+
+variable "target" {
+  type        = string
+  description = "The target that asks: local, libvirt or aws."
+}
+
+variable "wanted_target" {
+  type        = string
+  description = "The target that the environment's input names; null where it names none."
+}
+
+variable "inventories" {
+  type        = string
+  description = "Path of inventories/, relative to the root module, so that a checkout can be moved."
+}
+
+variable "hosts" {
+  type        = set(string)
+  description = "Keys of the hosts that are asked for."
+}
+
+variable "data" {
+  type        = map(object({ host = string, what = string, place = string }))
+  description = "What holds data, by a name that a file can have: the key of its host, what it is in words, and where it lies. Another place is another disk."
+}
+
+variable "delete_data" {
+  type        = string
+  description = "Keys of hosts whose data this run may delete, or the environment's name for all data; separated by commas."
+}

@@ -1,0 +1,212 @@
+"""An environment's data, when somebody slips: with hosts of terraform/local, and as the files alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .inventories import ROOT
+
+NAME = "slip"
+TWO: dict[str, dict[str, list[str]]] = {"1": {"groups": []}, "2": {"groups": []}}
+ONE = {"1": TWO["1"]}
+
+
+class Checkout:
+    """A copy of terraform/, and what its hosts keep."""
+
+    def __init__(self, folder: Path, state: Path) -> None:
+        """Take a folder that has terraform/, and one for the hosts' disks."""
+        self.folder = folder
+        self.state = state
+        self.environment = folder / "inventories" / NAME
+
+    def terraform(
+        self,
+        command: str,
+        *arguments: str,
+        hosts: dict[str, dict[str, list[str]]] = TWO,
+        delete_data: str = "",
+    ) -> tuple[int, str]:
+        """Run terraform; return its exit code and what it said, as one line: Terraform wraps it."""
+        options = [f"-var=name={NAME}", f"-var=hosts={json.dumps(hosts)}"]
+        options.append(f"-var=state_dir={self.state}")
+        done = subprocess.run(
+            [
+                "terraform",
+                f"-chdir={self.folder}/terraform/local",
+                command,
+                *("-input=false", "-no-color"),
+                *([] if command == "init" else options),
+                *(["-auto-approve"] if command in {"apply", "destroy"} else []),
+                *arguments,
+            ],
+            env={**os.environ, "TF_WORKSPACE": NAME, "TF_VAR_delete_data": delete_data},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        return done.returncode, " ".join(done.stdout.split())
+
+    def tables(self) -> Path:
+        """Return the file that stands for the tables."""
+        (folder,) = self.state.glob("*/output")
+        return folder / "silver.parquet"
+
+    def is_whole(self) -> None:
+        """Assert that the hosts run, their data is there, and a further plan is empty."""
+        assert self.tables().read_text(encoding="ascii") == "rows"
+        assert len(list(self.state.glob("*/hosts/*/disk/upper/data"))) == len(TWO)
+        code, said = self.terraform("plan", "-detailed-exitcode")
+        assert code == 0, said
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """Two hosts with data on them."""
+    # Its path is no simple one.
+    folder = tmp_path_factory.mktemp("a 100% new") / "it's"
+    shutil.copytree(
+        ROOT / "terraform",
+        folder / "terraform",
+        symlinks=True,
+        ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"),
+    )
+    (folder / "inventories").mkdir()
+    made = Checkout(folder, tmp_path_factory.mktemp("state"))
+    made.terraform("init")
+    try:
+        code, said = made.terraform("apply")
+        assert code == 0, said
+        made.tables().write_text("rows", encoding="ascii")
+        for disk in made.state.glob("*/hosts/*/disk/upper"):
+            (disk / "data").touch()
+        yield made
+    finally:
+        code, said = made.terraform("destroy", delete_data=NAME)
+        assert code == 0, said
+    assert list(made.state.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "hosts", "named"),
+    [
+        pytest.param("apply", [], ONE, ["host slip-2"], id="fewer hosts"),
+        pytest.param(
+            "apply", [], {"3": TWO["1"]}, ["host slip-1", "host slip-2"], id="other hosts"
+        ),
+        pytest.param(
+            "apply", ['-replace=terraform_data.disk["1"]'], TWO, ["host slip-1"], id="replaced"
+        ),
+        pytest.param(
+            "apply", ["-replace=terraform_data.output"], TWO, ["the tables"], id="tables replaced"
+        ),
+        pytest.param(
+            "apply", ["-var=state_dir=/var/lib/imdb-elsewhere"], TWO, ["host slip-1"], id="moved"
+        ),
+        pytest.param(
+            "destroy", [], TWO, ["host slip-1", "host slip-2", "the tables"], id="destroy"
+        ),
+        pytest.param(
+            "destroy", ['-target=terraform_data.disk["2"]'], TWO, ["host slip-2"], id="target"
+        ),
+    ],
+)
+def test_no_data_goes_unasked(
+    checkout: Checkout,
+    command: str,
+    arguments: list[str],
+    hosts: dict[str, dict[str, list[str]]],
+    named: list[str],
+) -> None:
+    code, said = checkout.terraform(command, *arguments, hosts=hosts)
+    assert code == 1
+    assert f"would delete data of the environment {NAME}" in said
+    for what in named:
+        assert what in said
+    assert "TF_VAR_delete_data" in said
+    repaired, said = checkout.terraform("apply")
+    assert repaired == 0, said
+    checkout.is_whole()
+
+
+def test_another_hosts_name_allows_nothing(checkout: Checkout) -> None:
+    code, said = checkout.terraform("apply", hosts=ONE, delete_data="1")
+    assert code == 1, said
+    assert "the disk of host slip-2" in said
+    checkout.is_whole()
+
+
+def test_an_input_of_another_target_is_refused(checkout: Checkout) -> None:
+    code, said = checkout.terraform("apply", "-var=target=aws")
+    assert code == 1
+    assert "is made by the target aws, and this is local" in said
+
+
+def test_a_checkout_that_was_moved_goes_on(checkout: Checkout) -> None:
+    old = checkout.folder
+    new = old.with_name("moved")
+    old.rename(new)
+    moved = Checkout(new, checkout.state)
+    code, said = moved.terraform("apply")
+    assert code == 0, said
+    moved.is_whole()
+    done = subprocess.run(
+        ["ssh", "-F", moved.environment / ".ssh/config", "slip-1", "hostname"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.strip() == "slip-1", done.stderr
+    new.rename(old)
+    code, said = checkout.terraform("apply")
+    assert code == 0, said
+    checkout.is_whole()
+
+
+def test_ssh_takes_a_path_that_is_no_simple_one(checkout: Checkout) -> None:
+    done = subprocess.run(
+        ["ssh", "-F", checkout.environment / ".ssh/config", "slip-2", "hostname"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.strip() == "slip-2", done.stderr
+    done = subprocess.run(
+        ["ansible", "-i", checkout.environment / "hosts.yml", "slip-1", "-m", "ping"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", ["apply", "destroy"])
+def test_a_copied_checkout_is_refused(checkout: Checkout, command: str, tmp_path: Path) -> None:
+    copy = Checkout(tmp_path / "other", checkout.state)
+    shutil.copytree(checkout.folder, copy.folder, symlinks=True)
+    code, said = copy.terraform(command, delete_data=NAME)
+    assert code == 1
+    assert f"is a copy of {checkout.environment}, and the hosts belong to that" in said
+    checkout.is_whole()
+
+
+def test_a_link_to_the_checkout_is_no_copy(checkout: Checkout, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(checkout.folder)
+    seen = Checkout(link, checkout.state)
+    code, said = seen.terraform("plan", "-detailed-exitcode")
+    assert code == 0, said

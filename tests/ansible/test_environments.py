@@ -1,4 +1,4 @@
-"""Which values reach the roles: those that all environments share, an environment's own, and what terraform hands over."""
+"""Which values reach the roles: shared, an environment's own, and what terraform hands over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An environment's data, when somebody slips: with hosts of terraform/local, and as the files alone."""
+"""An environment's data, when somebody slips: with hosts of terraform/local."""
 
 from __future__ import annotations
 

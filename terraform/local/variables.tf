@@ -82,7 +82,7 @@ variable "image_hook" {
 
 variable "subnet" {
   type        = string
-  description = "The hosts' private subnet, a /24 in CIDR notation. Null: one of 10.192.0.0/10, derived from the checkout and the name."
+  description = "The hosts' private subnet, a /24 in CIDR notation. Null: one of 10.192.0.0/10, drawn with the environment's id."
   default     = null
 
   validation {

@@ -15,11 +15,11 @@ run "a_plain_plan_makes_one_host" {
   command = plan
 
   assert {
-    condition     = keys(output.hosts) == ["pipeline-1"]
+    condition     = keys(output.hosts) == ["aws-1"]
     error_message = "the host's name must be <name>-<key>"
   }
   assert {
-    condition     = can(regex("^10\\.(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\\.", output.hosts["pipeline-1"]))
+    condition     = can(regex("^10\\.(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\\.", output.hosts["aws-1"]))
     error_message = "the derived subnet must lie in 10.64.0.0/10"
   }
   assert {
@@ -27,7 +27,7 @@ run "a_plain_plan_makes_one_host" {
     error_message = "2 cpus and 4096 MiB must be a c7g.large"
   }
   assert {
-    condition     = output.urls["spark_master"] == { "pipeline-1" = "http://localhost:8080" }
+    condition     = output.urls["spark_master"] == { "aws-1" = "http://localhost:8080" }
     error_message = "URLs must be those of make tunnel"
   }
 }
@@ -41,7 +41,7 @@ run "an_address_follows_from_subnet_zone_and_number" {
   }
 
   assert {
-    condition     = output.hosts["pipeline-b-2"] == "10.80.1.17"
+    condition     = output.hosts["aws-b-2"] == "10.80.1.17"
     error_message = "key b-2 must lie in the second zone's /24, at its number"
   }
 }
@@ -58,7 +58,7 @@ run "a_host_stays_when_others_come" {
   }
 
   assert {
-    condition     = output.hosts["pipeline-1"] == run.a_plain_plan_makes_one_host.hosts["pipeline-1"]
+    condition     = output.hosts["aws-1"] == run.a_plain_plan_makes_one_host.hosts["aws-1"]
     error_message = "address and zone of host 1 must not depend on the other hosts"
   }
 }
@@ -71,7 +71,7 @@ run "a_zone_may_be_given" {
   }
 
   assert {
-    condition     = output.hosts["pipeline-1"] == cidrhost(aws_subnet.private["2"].cidr_block, 20) && aws_ebs_volume.data["1/kafka"].availability_zone == "eu-central-1c"
+    condition     = output.hosts["aws-1"] == cidrhost(aws_subnet.private["2"].cidr_block, 20) && aws_ebs_volume.data["1/kafka"].availability_zone == "eu-central-1c"
     error_message = "host and volume must lie in the zone that was given"
   }
 }

@@ -11,7 +11,7 @@ run "every_host_is_made_with_what_its_groups_need" {
   command = plan
 
   assert {
-    condition     = toset(keys(libvirt_domain.host)) == toset(keys(var.hosts)) && toset(keys(output.hosts)) == toset([for key in keys(var.hosts) : "pipeline-${key}"])
+    condition     = toset(keys(libvirt_domain.host)) == toset(keys(var.hosts)) && toset(keys(output.hosts)) == toset([for key in keys(var.hosts) : "libvirt-${key}"])
     error_message = "every host of the topology must be made, under its name"
   }
   assert {
@@ -24,7 +24,7 @@ run "every_host_is_made_with_what_its_groups_need" {
   }
   assert {
     condition = alltrue([for key, host in var.hosts :
-      toset([for volume in local.inventory_hosts["pipeline-${key}"].volumes : volume.path]) == toset([for group in ["kafka", "zookeeper"] : "/var/lib/${group}" if contains(host.groups, group)])
+      toset([for volume in local.inventory_hosts["libvirt-${key}"].volumes : volume.path]) == toset([for group in ["kafka", "zookeeper"] : "/var/lib/${group}" if contains(host.groups, group)])
     ])
     error_message = "hosts of Kafka and ZooKeeper must have a data disk for each, others none"
   }
@@ -33,7 +33,7 @@ run "every_host_is_made_with_what_its_groups_need" {
     error_message = "every data disk must have a name of its own"
   }
   assert {
-    condition     = alltrue([for key, host in var.hosts : local.inventory_hosts["pipeline-${key}"].groups == host.groups])
+    condition     = alltrue([for key, host in var.hosts : local.inventory_hosts["libvirt-${key}"].groups == host.groups])
     error_message = "the inventory must have the topology's groups"
   }
   assert {

@@ -200,7 +200,8 @@ def test_a_copied_checkout_is_refused(checkout: Checkout, command: str, tmp_path
     shutil.copytree(checkout.folder, copy.folder, symlinks=True)
     code, said = copy.terraform(command, delete_data=NAME)
     assert code == 1
-    assert f"is a copy of {checkout.environment}, and the hosts belong to that" in said
+    assert f"is a copy of {checkout.environment}, " in said
+    assert "the hosts belong to that. Go on there" in said
     checkout.is_whole()
 
 

@@ -33,7 +33,7 @@ refuse_copy() {
     first=$(field folder <"$record")
     if [ "$first" -ef "$GUARD_FOLDER" ] || [ ! -e "$first/.identity" ]; then return 0; fi
     [ "$(field id <"$first/.identity")" != "$(field id <"$record")" ] ||
-        fail "$(realpath "$GUARD_FOLDER") is a copy of $first, and the hosts belong to that. Go on there; or remove this copy."
+        fail "$(realpath "$GUARD_FOLDER") is a copy of $first, and the hosts belong to that. Go on there. If this is the one to go on with, move the other away first."
 }
 
 refuse() { # what would be lost

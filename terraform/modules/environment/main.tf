@@ -34,7 +34,7 @@ locals {
       "name is \"${var.name}\" but the Terraform workspace is \"${terraform.workspace}\". Each environment has a state of its own; in another's, it would replace that one's hosts. Run: TF_WORKSPACE=${var.name} terraform apply ..."
     ],
     local.copied_from == "" ? [] : [
-      "inventories/${var.name} in ${dirname(dirname(local.location))} is a copy of ${local.copied_from}, and the hosts belong to that. Go on there; or remove this copy and make an environment of its own (make env NAME=...); or, if this is the one to go on with, remove ${local.copied_from}."
+      "inventories/${var.name} in ${dirname(dirname(local.location))} is a copy of ${local.copied_from}, or another path to it, and the hosts belong to that. Go on there, or make an environment of its own here (make env NAME=...). If this is the one to go on with, move the other away first."
     ],
     length(local.lost) == 0 ? [] : [join("\n", concat(
       ["This would delete data of the environment ${var.name}, and nothing in this run says that it may go:"],

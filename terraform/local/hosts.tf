@@ -124,7 +124,7 @@ resource "terraform_data" "guard" {
     ignore_changes = [input]
   }
 
-  depends_on = [terraform_data.data, terraform_data.output_link, module.inventory, module.environment]
+  depends_on = [terraform_data.data, terraform_data.output_link, terraform_data.location, module.inventory, module.environment]
 }
 
 # The running host. One that is found dead is started again from its disk.

@@ -25,6 +25,32 @@ module "environment" {
   hosts         = keys(var.hosts)
   data          = local.data
   delete_data   = var.delete_data
+  known_id      = var.id
+}
+
+locals {
+  # Of hosts whose environment lay in this folder, and has lost its state: by `git clean -fdx`, say.
+  orphans = [for file in try(fileset(var.state_dir, "*/environment"), []) : dirname(file)
+    if dirname(file) != local.id && try(trimspace(file("${var.state_dir}/${file}")), "") == module.environment.location
+  ]
+}
+
+# Where the environment of these hosts lies, for when its state is lost.
+resource "terraform_data" "location" {
+  triggers_replace = [local.state, module.environment.location]
+  input            = { LOCAL_STATE = local.state, LOCAL_LOCATION = module.environment.location }
+
+  provisioner "local-exec" {
+    command     = "${local.scripts}/location.sh write"
+    environment = self.input
+  }
+  provisioner "local-exec" {
+    when        = destroy
+    command     = "${path.module}/scripts/location.sh delete"
+    environment = self.input
+  }
+
+  depends_on = [terraform_data.preflight]
 }
 
 module "topology" {
@@ -44,6 +70,10 @@ resource "terraform_data" "preflight" {
     precondition {
       condition     = length(module.environment.problems) == 0
       error_message = module.environment.message
+    }
+    precondition {
+      condition     = length(local.orphans) == 0
+      error_message = "${join(", ", [for id in local.orphans : "${var.state_dir}/${id}"])} holds disks and tables of the environment that lay in ${module.environment.location}, and Terraform's state of it is not there any more. To take them up again: TF_VAR_id=${try(local.orphans[0], "")} make hosts NAME=${var.name}. To leave them aside: remove the file ${var.state_dir}/${try(local.orphans[0], "")}/environment."
     }
     precondition {
       condition     = length(module.topology.problems) == 0

@@ -17,6 +17,17 @@ variable "target" {
   default     = null
 }
 
+variable "id" {
+  type        = string
+  description = "The id of an environment whose Terraform state was lost, at its first apply since: its disks and tables are taken up again. Null: one is drawn."
+  default     = null
+
+  validation {
+    condition     = var.id == null ? true : can(regex("^[0-9a-f]{8}$", var.id))
+    error_message = "id \"${coalesce(var.id, "null")}\" must be eight hex digits, as the folders in state_dir are called."
+  }
+}
+
 variable "delete_data" {
   type        = string
   description = "Keys of hosts whose data this run may delete, or the environment's name for all data; separated by commas. Given as TF_VAR_delete_data, where what deletes looks for it too."

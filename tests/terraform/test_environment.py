@@ -205,6 +205,19 @@ def test_a_copied_checkout_is_refused(checkout: Checkout, command: str, tmp_path
     checkout.is_whole()
 
 
+def test_lost_state_leaves_data_that_is_taken_up_again(checkout: Checkout) -> None:
+    known = json.loads((checkout.environment / ".identity").read_text(encoding="ascii"))["id"]
+    kept = checkout.environment.with_name("kept")
+    checkout.environment.rename(kept)
+    code, said = checkout.terraform("apply")
+    assert code == 1
+    assert f"To take them up again: TF_VAR_id={known} make hosts NAME={NAME}" in said
+    # The hosts run on meanwhile, and are started anew from their disks.
+    code, said = checkout.terraform("apply", f"-var=id={known}")
+    assert code == 0, said
+    checkout.is_whole()
+
+
 def test_a_link_to_the_checkout_is_no_copy(checkout: Checkout, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(checkout.folder)

@@ -3,6 +3,11 @@ output "id" {
   value       = terraform_data.identity.input
 }
 
+output "location" {
+  description = "The whole path of the environment's folder, as it is now."
+  value       = local.location
+}
+
 output "folder" {
   description = "The environment's folder, relative to the root module."
   value       = local.folder

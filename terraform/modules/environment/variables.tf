@@ -32,3 +32,9 @@ variable "delete_data" {
   type        = string
   description = "Keys of hosts whose data this run may delete, or the environment's name for all data; separated by commas."
 }
+
+variable "known_id" {
+  type        = string
+  description = "The id of an environment whose state was lost; null draws one."
+  default     = null
+}

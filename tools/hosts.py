@@ -59,6 +59,11 @@ class Target:
         """The ssh config that terraform writes; hosts of others' making have none."""
         return ROOT / "inventories" / self.name / ".ssh" / "config"
 
+    @property
+    def output_link(self) -> Path:
+        """The link to the tables on this machine, where its hosts are local ones."""
+        return ROOT / "data" / ("output" if self.name == "local" else f"output-{self.name}")
+
     def units(self, host: str) -> list[str]:
         """Return the units that run on a host."""
         return [unit for unit, group in UNIT_GROUPS.items() if host in self.groups[group]]

@@ -189,9 +189,8 @@ def render_places(state: dict[str, Any], target: Target) -> Iterator[str]:
     """Yield where the tables, web UIs and logs are."""
     if state["tables"]:
         yield f"Tables     {state['tables']['OUTPUT_PATH']}, {state['tables']['OUTPUT_PATH_CSV']}"
-        link = ROOT / "data" / ("output" if target.name == "local" else f"output-{target.name}")
-        if link.is_symlink():
-            yield f"           here: {link.relative_to(ROOT)}/{{parquet,csv}}"
+        if target.output_link.is_symlink():
+            yield f"           here: {target.output_link.relative_to(ROOT)}/{{parquet,csv}}"
     # Of many hosts, one of each kind.
     shown: set[str] = set()
     for title, url in state["urls"].items():

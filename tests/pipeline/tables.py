@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from hosts import ROOT, Target
+from hosts import Target
 
 from ..variables import HostVariables
 from ..waiting import wait_for
@@ -105,7 +105,7 @@ class Tables:
 
 def tables_of(target: Target, variables: HostVariables) -> Tables:
     """Return where a local target's tables are on this machine."""
-    here = (ROOT / "data" / target.name.replace("local", "output", 1)).resolve()
+    here = target.output_link.resolve()
     return Tables(
         here / PurePosixPath(variables["streaming_output_path"]).relative_to(SHARED),
         here / PurePosixPath(variables["streaming_output_path_csv"]).relative_to(SHARED),

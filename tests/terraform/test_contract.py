@@ -193,7 +193,7 @@ def test_ansible_reads_the_inventory_of_every_topology(topology: Path, tmp_path:
     assert (tmp_path / "inventory/.ssh/config").exists()
     terraform("plan", tmp_path, "-detailed-exitcode")
     terraform("destroy", tmp_path, "-auto-approve")
-    assert not (tmp_path / "inventory").exists()
+    assert [path for path in (tmp_path / "inventory").rglob("*") if path.is_file()] == []
 
 
 def terraform(command: str, folder: Path, *arguments: str) -> str:

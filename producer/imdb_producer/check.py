@@ -17,6 +17,7 @@ from imdb_producer.errors import ProducerError, SourceError
 from imdb_producer.http import Trouble, ask
 from imdb_producer.progress import open_store
 from imdb_producer.redact import redacted
+from imdb_producer.refused import RefusedFile
 from imdb_producer.sources import check_start, local_source
 from imdb_producer.topic import wait_for_topic
 
@@ -98,4 +99,8 @@ def _progress(config: Config) -> str:
         last = store.load()
     if last is None:
         return "nothing was sent yet"
-    return f"{last.position:,} of {last.total:,} records of data set {last.data_set[:12]} are sent"
+    refused = len(RefusedFile(folder / "refused.jsonl"))
+    return (
+        f"{last.position:,} of {last.total:,} records of data set {last.data_set[:12]} are sent"
+        + (f"; {refused:,} were refused, see {folder}/refused.jsonl" if refused else "")
+    )

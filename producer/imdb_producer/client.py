@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from imdb_producer.errors import ConfigError, TopicError
 from imdb_producer.records import Message
@@ -15,10 +15,21 @@ BATCH_BYTES = 32 * 1024
 BUFFER_BYTES = 128 * 1024 * 1024
 MAX_BLOCK_MS = 120_000
 REQUEST_TIMEOUT_MS = 30_000
+#: The broker says what is too large (`max.message.bytes`, of what is left after compression), not
+#: the client; a broker ends the connection at 100 MiB (`socket.request.max.bytes`).
+RECORD_BYTES = 64 * 1024 * 1024
 #: How long a record may wait for a broker that is away.
 DELIVERY_TIMEOUT_MS = 120_000
 #: The client's default would leave a broker that is back unnoticed for long.
 RECONNECT_BACKOFF_MAX_MS = 2_000
+
+
+class GivenUp(NamedTuple):
+    """A message that was given up: its place among those asked for, its time, and why."""
+
+    place: int
+    timestamp_ms: int
+    reason: str
 
 
 class Client(Protocol):
@@ -28,8 +39,8 @@ class Client(Protocol):
     and in order, whatever is sent again, for as long as the client lives.
     """
 
-    def send(self, message: Message) -> None:
-        """Hand over a message.
+    def send(self, message: Message, timestamp_ms: int | None = None) -> None:
+        """Hand over a message; its time is now if none is given.
 
         Raises:
             DeliveryError: it was not taken.
@@ -40,6 +51,21 @@ class Client(Protocol):
 
         Raises:
             DeliveryError: a message was given up.
+            RefusedError: the broker refuses a batch for what is in it.
+        """
+
+    def idle(self) -> bool:
+        """Say whether all that was handed over has its result."""
+
+    def take_back(self, messages: Sequence[Message]) -> list[GivenUp]:
+        """Give those that were given up, and count all of them as acknowledged from here on.
+
+        Args:
+            messages: all that were handed over since the last that `acknowledged` counted, in
+                their order. Each has its result.
+
+        Raises:
+            DeliveryError: one was given up for what is not about the message.
         """
 
     @property
@@ -93,6 +119,16 @@ def not_delivered(failed: int, acknowledged: int, error: object) -> str:
     """Give the text of the error of messages that were given up."""
     return (
         f"The broker did not take {failed} records, {acknowledged} are delivered: "
-        f"{error}. Check the broker (journalctl -u kafka there); starting again goes on after the "
-        "last record that was acknowledged."
+        f"{error}. {_advice(str(error))}; starting again goes on after the last record that was "
+        "acknowledged."
     )
+
+
+def _advice(error: str) -> str:
+    if "timestamp" in error.lower():
+        return (
+            "A record's time is that of this host's clock: compare it with the broker's "
+            "(timedatectl on both), and with the topic's message.timestamp.after.max.ms and "
+            "message.timestamp.before.max.ms"
+        )
+    return "Check the broker (journalctl -u kafka there)"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import Any
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from imdb_producer import client
-from imdb_producer.errors import DeliveryError
+from imdb_producer.errors import DeliveryError, RefusedError
 from imdb_producer.records import Message
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ SETTINGS: dict[str, Any] = {
     "compression.level": 1,
     "linger.ms": 10,
     "batch.size": 8 * client.BATCH_BYTES,
+    "message.max.bytes": client.RECORD_BYTES,
     "queue.buffering.max.kbytes": client.BUFFER_BYTES // 1024,
     "queue.buffering.max.messages": 1_000_000,
     "request.timeout.ms": client.REQUEST_TIMEOUT_MS,
@@ -41,6 +42,13 @@ SETTINGS: dict[str, Any] = {
 #: Messages whose results are counted together, and after which those that came are taken. One
 #: by one it took a fifth of the time.
 _GROUP = 64
+#: What the broker, or the client in its place, says of a record and of those in its batch.
+_ABOUT_THE_RECORD = {
+    KafkaError.MSG_SIZE_TOO_LARGE,
+    KafkaError.RECORD_LIST_TOO_LARGE,
+    KafkaError.INVALID_RECORD,
+    KafkaError._INVALID_DIFFERENT_RECORD,
+}
 
 
 class _Group:
@@ -55,11 +63,13 @@ class _Group:
         # Bound once, not for each message.
         self.on_delivery = self._on_delivery
 
-    def _on_delivery(self, error: Any, _message: Any) -> None:
+    def _on_delivery(self, error: Any, message: Any) -> None:
         if error is None:
             self.delivered += 1
         else:
-            self._client.refused(error)
+            # Of what was not delivered it tells no time, but how long ago that was.
+            moment = time.time() - max(message.latency() or 0.0, 0.0)
+            self._client.give_up(message.value(), int(moment * 1000), error)
 
 
 class ConfluentClient:
@@ -70,6 +80,8 @@ class ConfluentClient:
         self._topic = topic
         self._acknowledged = 0
         self._groups = deque([_Group(self)])
+        #: By value, the time and the reason of each message that was given up.
+        self._given_up: defaultdict[bytes, list[tuple[int, Any]]] = defaultdict(list)
         self._failed = 0
         self._error: Any = None
         self._retries = 0
@@ -83,10 +95,12 @@ class ConfluentClient:
         )
         self._produce = self._producer.produce
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, timestamp_ms: int | None = None) -> None:
         """See `Client.send`."""
         key, value, event_id = message
         group = self._groups[-1]
+        # The client takes no time of None; 0 is now.
+        moment = timestamp_ms or 0
         deadline = 0.0
         while True:
             try:
@@ -95,6 +109,7 @@ class ConfluentClient:
                     value,
                     key,
                     on_delivery=group.on_delivery,
+                    timestamp=moment,
                     headers=[("event_id", event_id)],
                 )
                 break
@@ -105,7 +120,10 @@ class ConfluentClient:
                     raise self._not_taken(message, "its buffer stays full") from None
                 self._producer.poll(0.1)
             except KafkaException as error:
-                raise self._not_taken(message, error) from error
+                if error.args[0].code() not in _ABOUT_THE_RECORD:
+                    raise self._not_taken(message, error) from error
+                self.give_up(value, moment or int(time.time() * 1000), error.args[0])
+                break
         group.size += 1
         if group.size == _GROUP:
             self._groups.append(_Group(self))
@@ -117,10 +135,13 @@ class ConfluentClient:
             f"Check that the topic {self._topic} exists and that its broker is up."
         )
 
-    def refused(self, error: Any) -> None:
+    def give_up(self, value: bytes, timestamp_ms: int, error: Any) -> None:
         """Take that a message was given up."""
         self._failed += 1
-        self._error = self._error or error
+        if error.code() in _ABOUT_THE_RECORD:
+            self._given_up[value].append((timestamp_ms, error))
+        else:
+            self._error = self._error or error
 
     def _take_statistics(self, text: str) -> None:
         brokers = json.loads(text).get("brokers", {}).values()
@@ -139,7 +160,29 @@ class ConfluentClient:
             acknowledged += groups[0].size
         if self._error is not None:
             raise DeliveryError(client.not_delivered(self._failed, acknowledged, self._error))
+        if self._given_up:
+            raise RefusedError(acknowledged)
         return acknowledged
+
+    def idle(self) -> bool:
+        """See `Client.idle`."""
+        return len(self._producer) == 0
+
+    def take_back(self, messages: Sequence[Message]) -> list[client.GivenUp]:
+        """See `Client.take_back`."""
+        if self._error is not None:
+            # With which it says how many are there.
+            self.acknowledged()
+        given_up = []
+        for index, message in enumerate(messages):
+            if self._given_up.get(message.value):
+                moment, error = self._given_up[message.value].pop(0)
+                given_up.append(client.GivenUp(index, moment, f"{error.name()}: {error.str()}"))
+        self._given_up.clear()
+        self._failed = 0
+        self._acknowledged += len(messages)
+        self._groups = deque([_Group(self)])
+        return given_up
 
     @property
     def failed(self) -> int:

@@ -29,6 +29,23 @@ class DeliveryError(ProducerError):
     """The broker did not take a record."""
 
 
+class RefusedError(Exception):
+    """The broker refuses a batch for what is in it: some of its records, not all that is sent.
+
+    `acknowledged` is how many records the broker has, from the first on without a gap.
+    """
+
+    def __init__(self, acknowledged: int) -> None:
+        super().__init__(f"a batch was refused after {acknowledged} records")
+        self.acknowledged = acknowledged
+
+
+class TooManyRefusedError(ProducerError):
+    """The broker refuses so many records that it is not about them: an operator has to look."""
+
+    exit_code = 2
+
+
 class StateError(ProducerError):
     """What an earlier run has kept cannot be read, and only an operator can say what to do."""
 

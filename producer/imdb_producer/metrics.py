@@ -38,11 +38,17 @@ class StatusCollector:
             ),
             _counter("failed", "Records that were given up", status.failed),
             _counter("retries", "Records that were sent once more", status.retries),
+            _counter("refused", "Records that the broker refused", status.refused_now),
+            _gauge("kept_aside", "Records of the data set that the broker refused", status.refused),
             _gauge("rate", "Records a second so far", status.rate),
             _gauge(
                 "queue",
                 "Records handed over whose result is not known",
-                status.handed_over + status.resumed_at - status.sent - status.failed,
+                status.handed_over
+                + status.resumed_at
+                - status.sent
+                - status.failed
+                - status.refused_now,
             ),
             _gauge("position", "Records of the data set that are delivered", status.sent),
             _gauge("records", "Records of the data set to be delivered", status.total),

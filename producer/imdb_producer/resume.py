@@ -12,6 +12,7 @@ from imdb_producer.delivered import Delivered
 from imdb_producer.outbox import Outbox, outbox_path, write_outbox
 from imdb_producer.progress import Progress, ProgressFile, ProgressStore
 from imdb_producer.records import Message
+from imdb_producer.refused import Refusal, RefusedFile, limit_text
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +37,11 @@ class Resumption:
         self._folder = folder
         self._store = store or ProgressFile(folder / "progress.json")
         self._delivered = Delivered(folder / "delivered.sqlite")
+        self.refused = RefusedFile(folder / "refused.jsonl")
         self._progress: Progress | None = None
 
     def begin(
-        self, data_set: str, destination: str, resend: str, prepare: Prepare
+        self, data_set: str, destination: str, resend: str, prepare: Prepare, limit: int = 0
     ) -> tuple[Outbox, Progress]:
         """Find out what to send, and how much of it is delivered already.
 
@@ -48,44 +50,82 @@ class Resumption:
             destination: another name for every other topic, also for one made anew.
             resend: empty, or a request to send all again, which is met once.
             prepare: makes all messages of the data set; called only if they are needed.
+            limit: the topic's largest message in bytes, 0 if it is not known. What was refused
+                under a smaller one is sent again.
 
         Raises:
             StateError: what was kept cannot be read or written.
+            TooManyRefusedError: the topic refuses more than can be kept aside.
         """
         last = self._store.load()
         anew = _why_all_of_it(last, destination, resend)
+        outgrown = self.refused.outgrown(limit)
         if last is None or anew:
             log.info("Sending all of the data set: %s", anew)
             self._delivered.clear()
+            self.refused.keep_only(set())
         elif last.data_set != data_set:
             self._absorb(last)
             log.info("The dumps, or the choice from them, have changed: sending the difference")
+        elif outgrown:
+            self._absorb(last)
+            log.info(
+                "The topic takes larger records than before (max.message.bytes %s): sending %d "
+                "that it refused",
+                limit_text(limit),
+                len(outgrown),
+            )
         elif last.finished:
             self._absorb(last)
             self._progress = last
             return Outbox(outbox_path(self._folder, last.batch), last.total, last.batch), last
         else:
+            self.refused.check_room()
             outbox = self._rest_of(last, prepare)
             if outbox.digest == last.batch:
                 self._progress = last
                 return outbox, last
             log.warning("What was left to send cannot be told any more: sending it all")
             return outbox, self._start(replace(last, batch=outbox.digest, position=0), outbox)
-        outbox = write_outbox(self._folder, self._new_in(prepare()))
+        refused: set[str] = set()
+        outbox = write_outbox(self._folder, self._new_in(prepare(), outgrown, refused))
         started = Progress(
             data_set, destination, outbox.digest, 0, outbox.total, resend or _resend_of(last)
         )
-        return outbox, self._start(started, outbox)
+        progress = self._start(started, outbox)
+        # Not before: what is in neither would never be sent.
+        self.refused.keep_only(refused)
+        return outbox, progress
 
     def advance(self, position: int) -> None:
         """Keep that the first `position` messages are acknowledged.
 
         Raises:
             StateError, StoreError, OvertakenError: it cannot be kept.
+            TooManyRefusedError: it is kept, and the topic refuses more than can be kept aside.
         """
         assert self._progress is not None, "begin() comes first"
         self._progress = replace(self._progress, position=position)
         self._store.save(self._progress)
+        self.refused.check_room()
+
+    def set_aside(self, refusals: list[Refusal], limit: int) -> None:
+        """Keep records that the broker refuses, before `advance` counts them.
+
+        Raises:
+            StateError: they cannot be kept.
+        """
+        assert self._progress is not None, "begin() comes first"
+        for it in self.refused.add(refusals, self._progress.batch, limit):
+            log.error(
+                "The broker refuses record %s, %d bytes before compression, where the topic's "
+                "max.message.bytes %s: %s. It is kept aside in %s; the others are sent.",
+                it.key,
+                it.bytes,
+                limit_text(it.limit),
+                it.reason,
+                self.refused.path,
+            )
 
     def finish(self) -> None:
         """Note all that was delivered of a finished data set, and give back the disk."""
@@ -108,16 +148,29 @@ class Resumption:
         path = outbox_path(self._folder, last.batch)
         if path.exists():
             return Outbox(path, last.total, last.batch)
-        return write_outbox(self._folder, self._new_in(prepare()))
+        # Those of them that were refused stay among them: it must be the same file.
+        mine = self.refused.of(last.batch)
+        return write_outbox(self._folder, self._new_in(prepare(), mine, set()))
 
-    def _new_in(self, messages: Iterator[Message]) -> Iterator[Message]:
-        return (message for message in messages if not self._delivered.holds(message))
+    def _new_in(
+        self, messages: Iterator[Message], again: set[str], refused: set[str]
+    ) -> Iterator[Message]:
+        """Give what the topic does not have.
+
+        Those that it refused are added to `refused` instead, unless they are to be sent `again`.
+        """
+        for message in messages:
+            if self.refused.holds(message) and message.event_id.decode() not in again:
+                refused.add(message.event_id.decode())
+            elif not self._delivered.holds(message):
+                yield message
 
     def _absorb(self, progress: Progress) -> None:
         """Note the delivered part of an outbox. Doing it twice is doing it once."""
         outbox = Outbox(outbox_path(self._folder, progress.batch), progress.total, progress.batch)
         if outbox.path.exists():
-            self._delivered.add(outbox.messages(stop=progress.position))
+            done = outbox.messages(stop=progress.position)
+            self._delivered.add(it for it in done if not self.refused.holds(it))
             # What follows may be in the topic or not: a movie that changes back is sent again.
             self._delivered.forget(outbox.messages(start=progress.position))
             if progress.finished:

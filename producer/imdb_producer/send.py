@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from imdb_producer.client import BUFFER_BYTES, Client
+from imdb_producer.client import BUFFER_BYTES, Client, GivenUp
+from imdb_producer.errors import RefusedError
 from imdb_producer.pacing import Pacer
 from imdb_producer.records import Message
+from imdb_producer.refused import Refusal
 from imdb_producer.stop import Stop
 
 log = logging.getLogger(__name__)
@@ -37,9 +39,13 @@ _LOOK_RECORDS = 64
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """How far sending is, counted over all runs: acknowledged records; and of this run."""
+    """How far sending is, counted over all runs: records that are through; and of this run.
+
+    `refused` are through too: the broker does not take them.
+    """
 
     sent: int
+    refused: int
     failed: int
     rate: float
     handed_over: int
@@ -57,6 +63,8 @@ class Sender:
         *,
         report: Callable[[Counters], None],
         keep: Callable[[int], None],
+        set_aside: Callable[[list[Refusal]], None],
+        reread: Callable[[int, int], Iterable[Message]],
         total: int,
         position: int = 0,
     ) -> None:
@@ -67,9 +75,12 @@ class Sender:
             pacer: says when.
             stop: says when to stop.
             report: takes how far it is, often; must be cheap.
-            keep: takes the number of messages that are acknowledged, counted from the first of all
-                without a gap; when it returns, a crash does not undo it. It fails if another
-                producer has taken over.
+            keep: takes the number of messages that are acknowledged or set aside, counted from the
+                first of all without a gap; when it returns, a crash does not undo it. It fails if
+                another producer has taken over.
+            set_aside: takes messages that the broker refuses; when it returns, a crash does not
+                undo it.
+            reread: gives the messages from a number to before another, counted like that.
             total: messages in all.
             position: so many were acknowledged before; they do not come.
         """
@@ -78,10 +89,15 @@ class Sender:
         self._stop = stop
         self._report = report
         self._keep = keep
+        self._set_aside = set_aside
+        self._reread = reread
         self._total = total
         self._position = position
         self._handed_over = 0
         self._acknowledged = 0
+        self._refused = 0
+        #: So many were handed over once more.
+        self._again = 0
         self._kept = 0
         self._kept_at = self._looked_at = 0.0
         self._logged = position
@@ -93,6 +109,7 @@ class Sender:
         """How far sending is."""
         return Counters(
             self._position + self._acknowledged,
+            self._refused,
             self._client.failed,
             self._pacer.rate(),
             self._handed_over,
@@ -100,10 +117,10 @@ class Sender:
         )
 
     def send_all(self, messages: Iterable[Message]) -> bool:
-        """Send until all are acknowledged or stopping is asked for.
+        """Send until all are acknowledged or set aside, or stopping is asked for.
 
         Returns:
-            True if all are acknowledged, False if it was stopped before.
+            True if all are, False if it was stopped before.
 
         Raises:
             DeliveryError: the broker did not take a record.
@@ -151,7 +168,7 @@ class Sender:
     def _look(self) -> None:
         """See what is acknowledged; keep and report it when it is time to."""
         before, self._looked_at = self._looked_at, time.monotonic()
-        self._acknowledged = self._client.acknowledged()
+        self._take_results()
         if before and self._looked_at - before > _PAUSE_SECONDS:
             self._keep(self._position + self._acknowledged)
         if self._looked_at - self._kept_at >= _KEEP_SECONDS:
@@ -179,28 +196,96 @@ class Sender:
         try:
             while True:
                 self._look()
-                out = self._handed_over - self._acknowledged
-                if not out:
+                if self._handed_over == self._acknowledged or not self._flush():
                     break
-                left = _TICK
-                if self._stop.requested:
-                    left = min(left, STOP_SECONDS - self._stop.seconds_since())
-                    if left <= 0:
-                        self._gave_up = True
-                        log.warning(
-                            "Stopping with %d records unacknowledged: the next run sends them "
-                            "again",
-                            out,
-                        )
-                        break
-                self._client.flush(left)
                 # A flush may come back early while a batch is split and sent again.
-                self._acknowledged = self._client.acknowledged()
-                if self._acknowledged < self._handed_over:
-                    self._client.wait(min(left, 0.05))
+                self._take_results()
+                if self._acknowledged < self._handed_over and not self._gave_up:
+                    self._client.wait(0.05)
         finally:
             self._keep_position()
         self._log_progress(last=True)
+
+    def _flush(self) -> bool:
+        """Flush, for a moment; say no when it is time to stop."""
+        left = _TICK
+        if self._stop.requested:
+            left = min(left, STOP_SECONDS - self._stop.seconds_since())
+            if left <= 0 and not self._gave_up:
+                log.warning(
+                    "Stopping with %d records unacknowledged: the next run sends them again",
+                    self._handed_over - self._acknowledged,
+                )
+                self._gave_up = True
+        if not self._gave_up:
+            self._client.flush(left)
+        return not self._gave_up
+
+    def _take_results(self) -> None:
+        if self._gave_up:
+            return
+        try:
+            self._acknowledged = self._client.acknowledged() - self._again
+        except RefusedError as error:
+            self._acknowledged = error.acknowledged - self._again
+            self._sort_out()
+
+    def _sort_out(self) -> None:
+        """Find which of the records that are out the broker refuses, and send the others.
+
+        It refuses a batch as a whole. So when all results are there, each that was given up is sent
+        by itself, with its former time. One that came behind it and is of the same movie follows
+        it once more, so that the last of a movie stays the last.
+        """
+        if not self._wait_for_results():
+            return
+        first = self._position + self._acknowledged
+        out = list(self._reread(first, self._position + self._handed_over))
+        given_up = {it.place: it for it in self._client.take_back(out)}
+        # The client has no open results; what it counts is brought back to what is through.
+        self._again += len(out)
+        refused: list[Refusal] = []
+        later: set[bytes] = set()
+        through = 0
+        for index, message in enumerate(out):
+            before = given_up.get(index)
+            if before is not None or message.key in later:
+                failed = self._send_alone(message, before.timestamp_ms if before else None)
+                if failed is None:
+                    break
+                if failed and before is not None:
+                    refused.append(Refusal(message, failed[0].reason))
+                elif before is not None:
+                    later.add(message.key)
+            through += 1
+        if refused:
+            self._set_aside(refused)
+            self._refused += len(refused)
+        self._again -= through
+        self._acknowledged += through
+        self._keep_position()
+
+    def _send_alone(self, message: Message, timestamp_ms: int | None) -> Sequence[GivenUp] | None:
+        """Send one; give it if it was given up, or None when it is time to stop."""
+        self._client.send(message, timestamp_ms)
+        if not self._wait_for_results():
+            return None
+        self._again += 1
+        return self._client.take_back([message])
+
+    def _wait_for_results(self) -> bool:
+        """Wait until nothing is out; say no when it is time to stop."""
+        while not self._client.idle():
+            self._report(self.counters)
+            if time.monotonic() - self._kept_at >= _KEEP_SECONDS:
+                # It may take long: another producer may have taken over.
+                self._kept_at = time.monotonic()
+                self._keep(self._position + max(self._acknowledged, self._kept))
+            if not self._flush():
+                return False
+            if not self._client.idle():
+                self._client.wait(0.05)
+        return True
 
     def _log_progress(self, last: bool = False) -> None:
         """Log each full FLUSH_RECORDS, but not every one where they are many; and the end."""

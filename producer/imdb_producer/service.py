@@ -12,7 +12,7 @@ from imdb_producer.bar import Bar
 from imdb_producer.client import Client, make_client
 from imdb_producer.config import Config
 from imdb_producer.dataset import DataSet, fetch_data_set, read_messages
-from imdb_producer.errors import ConfigError
+from imdb_producer.errors import ConfigError, TopicError
 from imdb_producer.lock import exclusive
 from imdb_producer.metrics import Metrics
 from imdb_producer.notify import Systemd
@@ -21,6 +21,7 @@ from imdb_producer.pacing import Pacer
 from imdb_producer.progress import Progress, open_store
 from imdb_producer.records import Message
 from imdb_producer.redact import redacted
+from imdb_producer.refused import Refusal
 from imdb_producer.resume import Resumption
 from imdb_producer.send import Counters, Sender
 from imdb_producer.status import Reporter, Sink, Status, StatusFile, last_error_in
@@ -29,13 +30,20 @@ from imdb_producer.topic import Topic, wait_for_topic
 
 log = logging.getLogger(__name__)
 
+#: The exit code when all is through and the broker has refused some of it.
+SOME_REFUSED = 4
+#: Seconds within which the broker tells its limit, once it has refused a record.
+_LIMIT_SECONDS = 10.0
 #: Seconds to close the client when everything is acknowledged, and when something is not.
 _CLOSE_SECONDS = 5.0
 _ABANDON_SECONDS = 0.1
 
 
-def run(config: Config, stop: Stop) -> None:
+def run(config: Config, stop: Stop) -> int:
     """Send every record that the topic does not have, or as many as fit before a stop.
+
+    Returns:
+        the exit code: 0, or SOME_REFUSED.
 
     Raises:
         ProducerError: what went wrong; the status file then says `failed`.
@@ -44,10 +52,11 @@ def run(config: Config, stop: Stop) -> None:
         systemd = Systemd.of()
         reporter = make_reporter(config, systemd)
         try:
-            _run(config, stop, reporter, systemd)
+            return _run(config, stop, reporter, systemd)
         except StopRequested:
             log.info("Stopped before the first record was sent")
             reporter.state("stopped")
+            return 0
         except BaseException as error:
             reporter.failed(error)
             raise
@@ -81,7 +90,7 @@ def make_reporter(config: Config, systemd: Systemd) -> Reporter:
     return Reporter(status, [*status_file, systemd, metrics, Bar(sys.stderr)])
 
 
-def _run(config: Config, stop: Stop, reporter: Reporter, systemd: Systemd) -> None:
+def _run(config: Config, stop: Stop, reporter: Reporter, systemd: Systemd) -> int:
     with stop.interruptible():
         topic = ready_topic(config)
         # From here on it is the dumps that take their time, which nobody has to wait for.
@@ -96,10 +105,27 @@ def _run(config: Config, stop: Stop, reporter: Reporter, systemd: Systemd) -> No
         if client is not None and not _send(
             client, outbox, progress, config, stop, reporter, resumption
         ):
-            return
+            return 0
         resumption.finish()
         reporter.state("finished")
+        return _tell_the_end(progress, resumption)
+
+
+def _tell_the_end(progress: Progress, resumption: Resumption) -> int:
+    """Log what became of the records; give the exit code."""
+    refused = resumption.refused
+    if not refused:
         log.info("Finished: all %d records are delivered", progress.total)
+        return 0
+    log.warning(
+        "Finished: %d records are delivered. The broker has refused %d, which are kept aside in "
+        "%s. To send them, raise the topic's max.message.bytes (kafka_topic_config of the role "
+        "kafka_topic) and start the producer again; or send everything again (RESEND, --resend).",
+        progress.total - len(refused.of(progress.batch)),
+        len(refused),
+        refused.path,
+    )
+    return SOME_REFUSED
 
 
 def ready_topic(config: Config) -> Topic:
@@ -111,6 +137,15 @@ def ready_topic(config: Config) -> Topic:
     topic = wait_for_topic(config.bootstrap_servers, config.topic)
     log.info("Topic %s is ready with partitions: %s", config.topic, list(topic.partitions))
     return topic
+
+
+def limit_now(config: Config) -> int:
+    """Ask for the topic's `max.message.bytes`, which may have changed; 0 if it is not known."""
+    try:
+        return wait_for_topic(config.bootstrap_servers, config.topic, _LIMIT_SECONDS).limit
+    except TopicError as error:
+        log.warning("%s", error)
+        return 0
 
 
 def open_resumption(config: Config) -> Resumption:
@@ -147,22 +182,23 @@ def _begin(
             yield message
 
     outbox, progress = resumption.begin(
-        data_set.fingerprint, topic.identity, config.resend, prepare
+        data_set.fingerprint, topic.identity, config.resend, prepare, topic.limit
     )
+    refused = len(resumption.refused.of(progress.batch))
     remarks = [] if config.limit is None else [f"PRODUCER_LIMIT is {config.limit}"]
     if kept > progress.total:
         remarks.append(f"of {kept}; the others are delivered as they are")
-    if progress.position:
-        remarks.append(f"{progress.position} of them are delivered")
+    if progress.position - refused:
+        remarks.append(f"{progress.position - refused} of them are delivered")
+    if refused:
+        remarks.append(f"{refused} of them were refused")
     log.info("Prepared %d records%s", progress.total, f" ({', '.join(remarks)})" if remarks else "")
     if progress.finished and progress.total:
         log.info("Nothing to send: this data set is delivered. RESEND (--resend) sends it again")
     status = reporter.status
-    status.total, status.sent, status.resumed_at = (
-        progress.total,
-        progress.position,
-        progress.position,
-    )
+    status.total = progress.total
+    status.sent = status.resumed_at = progress.position - refused
+    status.refused = len(resumption.refused)
     reporter.publish()
     return outbox, progress
 
@@ -177,15 +213,20 @@ def _send(
     resumption: Resumption,
 ) -> bool:
     """Send the rest; say whether it was all."""
+    refused_before = len(resumption.refused.of(progress.batch))
 
     def report(counters: Counters) -> None:
         reporter.counts(
-            counters.sent,
+            counters.sent - refused_before - counters.refused,
             counters.failed,
             counters.rate,
             counters.handed_over,
             counters.retries,
+            counters.refused,
         )
+
+    def set_aside(refusals: list[Refusal]) -> None:
+        resumption.set_aside(refusals, limit_now(config))
 
     sender = Sender(
         client,
@@ -193,6 +234,8 @@ def _send(
         stop,
         report=report,
         keep=resumption.advance,
+        set_aside=set_aside,
+        reread=outbox.messages,
         total=progress.total,
         position=progress.position,
     )
@@ -205,5 +248,5 @@ def _send(
         client.close(_CLOSE_SECONDS if complete else _ABANDON_SECONDS)
     if not complete:
         reporter.state("stopped")
-        log.info("Stopped: %d of %d records are delivered", sender.counters.sent, progress.total)
+        log.info("Stopped: %d of %d records are delivered", reporter.status.sent, progress.total)
     return complete

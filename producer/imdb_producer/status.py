@@ -30,7 +30,8 @@ class Status:
     """The status file's content: counts of records, records a second, times in UTC.
 
     `sent` counts what the broker has acknowledged, of earlier runs of the same data set too;
-    `handed_over` and `resumed_at` tell of this run; `eta_seconds` is None where it is not known.
+    `handed_over`, `resumed_at` and `refused_now` tell of this run; `refused` counts what is kept
+    aside, as the broker does not take it; `eta_seconds` is None where it is not known.
     """
 
     basics: str
@@ -44,6 +45,8 @@ class Status:
     handed_over: int = 0
     resumed_at: int = 0
     retries: int = 0
+    refused: int = 0
+    refused_now: int = 0
     activity: str = ""
     activity_done: int = 0
     activity_total: int | None = None
@@ -63,7 +66,8 @@ class Status:
             line += f", ETA {eta}"
         else:
             line = f"{self.state}: {line}"
-        return line + (f", {self.failed} failed" if self.failed else "")
+        line += f", {self.failed} failed" if self.failed else ""
+        return line + (f", {self.refused} refused" if self.refused else "")
 
     def step(self) -> tuple[int, int]:
         """Give how much of the present step is done, and of how much; 0 where that is unknown."""
@@ -119,13 +123,20 @@ class Reporter:
         self.publish()
 
     def counts(
-        self, sent: int, failed: int, rate: float, handed_over: int = 0, retries: int = 0
+        self,
+        sent: int,
+        failed: int,
+        rate: float,
+        handed_over: int = 0,
+        retries: int = 0,
+        refused: int = 0,
     ) -> None:
-        """Take new counts; publish them if the last time is a second ago."""
+        """Take new counts, `refused` of this run; publish them if the last time is a second ago."""
         status = self.status
+        status.refused += refused - status.refused_now
         status.sent, status.failed, status.rate = sent, failed, round(rate, 3)
-        status.handed_over, status.retries = handed_over, retries
-        left = status.total - sent
+        status.handed_over, status.retries, status.refused_now = handed_over, retries, refused
+        left = status.total - sent - refused
         status.eta_seconds = round(left / rate) if rate > 0 else (None if left else 0)
         self._publish_if_due()
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
 from imdb_producer.client import RECONNECT_BACKOFF_MAX_MS, unreachable
 from imdb_producer.errors import TopicError
 
+log = logging.getLogger(__name__)
+
 #: Seconds to wait for the broker and the topic's metadata.
 TOPIC_TIMEOUT = 90.0
 _POLL = 1.0
+_LIMIT = "max.message.bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +28,12 @@ class Topic:
     """A topic that is ready: its partitions, and a name that no other topic ever has.
 
     A topic that was deleted and made again is another one, and so is one of another cluster.
+    `limit` is its `max.message.bytes`, 0 if the broker does not tell.
     """
 
     partitions: tuple[int, ...]
     identity: str
+    limit: int = 0
 
 
 def wait_for_topic(
@@ -81,7 +88,18 @@ def _look(admin: KafkaAdminClient, topic: str) -> tuple[Topic | None, str]:
     if leaderless:
         return None, f"partitions {sorted(leaderless)} have no leader"
     numbers = tuple(sorted(p["partition_index"] for p in partitions))
-    return Topic(numbers, _identity(cluster, described[0])), ""
+    return Topic(numbers, _identity(cluster, described[0]), _limit(admin, topic)), ""
+
+
+def _limit(admin: KafkaAdminClient, topic: str) -> int:
+    """Give a topic's `max.message.bytes`; 0 if the broker does not tell, as it need not."""
+    try:
+        asked = ConfigResource(ConfigResourceType.TOPIC, topic, [_LIMIT])
+        found = admin.describe_configs([asked], config_filter="all")
+        return int(found["topic"][topic][_LIMIT]["value"])
+    except (KafkaError, LookupError, TypeError, ValueError) as error:
+        log.debug("The broker does not tell the settings of %s: %r", topic, error)
+        return 0
 
 
 def _identity(cluster: dict[str, Any], topic: dict[str, Any]) -> str:

@@ -137,6 +137,8 @@ def ours(
                 it.sent, it.failed, it.rate, it.handed_over, it.retries
             ),
             keep=resumption.advance,
+            set_aside=lambda refusals: resumption.set_aside(refusals, 0),
+            reread=outbox.messages,
             total=progress.total,
         )
         start, cpu = time.perf_counter(), time.process_time()

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
-from kafka.admin import NewTopic
+from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from ..releases import home_of
@@ -57,6 +57,11 @@ def takes_connections(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def named(settings: dict[str, str]) -> dict[str, str]:
+    """Give settings their names, which have dots."""
+    return {name.replace("_", "."): value for name, value in settings.items()}
 
 
 class Broker:
@@ -153,13 +158,20 @@ class Broker:
             if release in self._processes:
                 self._stop(release, signal.SIGKILL)
 
-    def make_topic(self, name: str, partitions: int = 3) -> None:
-        """Make a topic, also one whose deletion goes on, and wait until it can be written to."""
+    def make_topic(
+        self, name: str, partitions: int = 3, settings: dict[str, str] | None = None
+    ) -> None:
+        """Make a topic, also one whose deletion goes on, and wait until it can be written to.
+
+        In the names of settings underscores stand for dots.
+        """
         admin = KafkaAdminClient(bootstrap_servers=self.address)
 
         def made() -> bool:
             try:
-                admin.create_topics([NewTopic(name, partitions, 1)])
+                admin.create_topics(
+                    [NewTopic(name, partitions, 1, topic_configs=named(settings or {}))]
+                )
             except TopicAlreadyExistsError:
                 return False
             return True
@@ -167,6 +179,14 @@ class Broker:
         try:
             wait_until(f"the topic {name} is made", made, 30)
             admin.wait_for_topics([name], timeout_ms=30_000)
+        finally:
+            admin.close()
+
+    def set_topic(self, name: str, **settings: str) -> None:
+        """Change settings of a topic, named as for make_topic."""
+        admin = KafkaAdminClient(bootstrap_servers=self.address)
+        try:
+            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, named(settings))])
         finally:
             admin.close()
 

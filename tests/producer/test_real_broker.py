@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import os
 import random
@@ -11,15 +13,17 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
 import sample_data
 from kafka import KafkaConsumer
 
+from imdb_producer.errors import RefusedError
 from imdb_producer.records import Message
 from imdb_producer.send import FLUSH_RECORDS, WINDOW_RECORDS
 from imdb_producer.topic import wait_for_topic
@@ -34,11 +38,11 @@ PATIENCE = 90
 class Setting:
     """A data set, a topic of its own, and the program's settings."""
 
-    def __init__(self, broker: Broker, folder: Path, titles: int) -> None:
+    def __init__(self, broker: Broker, folder: Path, titles: int, **topic: str) -> None:
         self.broker = broker
         self.folder = folder
         self.topic = f"movies-{folder.name}"[:200]
-        broker.make_topic(self.topic)
+        broker.make_topic(self.topic, settings=topic)
         self.kept = self.generate(titles, seed=1)
         self.status_file = folder / "status.json"
         self.environment = {
@@ -54,6 +58,28 @@ class Setting:
 
     def generate(self, titles: int, seed: int) -> int:
         return sample_data.generate(self.folder, titles, seed, kept_share=0.9).kept
+
+    def lengthen(self, numbers: Iterable[int], size: int) -> list[str]:
+        """Give some of the movies titles that cannot be compressed; give their tconst."""
+        made = subprocess.run(
+            self.command("prepare", "-"),
+            env=self.environment,
+            capture_output=True,
+            timeout=PATIENCE,
+            check=True,
+        )
+        keys = [json.loads(line)["tconst"] for line in made.stdout.splitlines()]
+        chosen = [keys[number] for number in numbers]
+        path = self.folder / sample_data.BASICS_FILE
+        generator = random.Random(size)
+        lines = []
+        for line in gzip.decompress(path.read_bytes()).decode().splitlines(keepends=True):
+            fields = line.split("\t")
+            if fields[0] in chosen:
+                fields[2] = base64.b85encode(generator.randbytes(size * 4 // 5)).decode()
+            lines.append("\t".join(fields))
+        path.write_bytes(gzip.compress("".join(lines).encode()))
+        return chosen
 
     def command(self, *options: str) -> list[str]:
         return [sys.executable, "-m", "imdb_producer", *options]
@@ -152,6 +178,107 @@ def test_kills_at_full_speed(broker: Broker, tmp_path: Path, client: str) -> Non
     # More than librdkafka sends while five are killed.
     setting = Setting(broker, tmp_path, titles=1_000_000)
     kills_lose_nothing(setting, 5, "0", WINDOW_RECORDS, client)
+
+
+def refused_in(setting: Setting) -> list[dict[str, Any]]:
+    path = setting.folder / "cache" / "state" / setting.topic / "refused.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.mark.parametrize(
+    ("client", "rate"), [("kafka-python", "0"), ("kafka-python", "2000"), ("confluent", "0")]
+)
+def test_records_that_the_broker_refuses_are_kept_aside_and_the_others_are_sent(
+    broker: Broker, tmp_path: Path, client: str, rate: str
+) -> None:
+    setting = Setting(broker, tmp_path, titles=3000, max_message_bytes="20000")
+    first, last = 100, setting.kept - 1
+    keys = setting.lengthen([first, first + 1, 500, last], size=30_000)
+    settings = {"MSGS_PER_SEC": rate, "KAFKA_CLIENT": client}
+    done = setting.run(**settings)
+    assert done.returncode == 4, done.stderr
+    expected = setting.expected()
+    kept = refused_in(setting)
+    assert [it["key"] for it in kept] == keys
+    assert all(it["limit"] == 20_000 and 30_000 < it["bytes"] < 31_000 for it in kept)
+    assert all(json.loads(it["value"])["tconst"] == it["key"] for it in kept)
+    # Each once.
+    refused = {it["event_id"] for it in kept}
+    assert sorted(broker.event_ids(setting.topic)) == sorted(expected - refused)
+    for key in keys:
+        named = rf"refuses record {key}, 30\d\d\d bytes.*max\.message\.bytes is 20,000: .*T\w*LARGE"
+        assert re.search(named, done.stderr, re.IGNORECASE)
+    assert f"{setting.kept - 4} records are delivered. The broker has refused 4" in done.stderr
+    status = setting.status()
+    assert (status["sent"], status["refused"], status["failed"]) == (setting.kept - 4, 4, 0)
+
+
+def test_what_was_refused_is_sent_when_the_topic_takes_it_and_not_before(
+    broker: Broker, tmp_path: Path
+) -> None:
+    setting = Setting(broker, tmp_path, titles=300, max_message_bytes="20000")
+    setting.lengthen([3, 4], size=30_000)
+    file = setting.folder / "metrics.prom"
+    settings = {"MSGS_PER_SEC": "0", "METRICS_FILE": str(file)}
+    assert setting.run(**settings).returncode == 4
+    assert "imdb_producer_refused_total 2.0" in file.read_text()
+    sent = broker.event_ids(setting.topic)
+    # Neither by a restart nor by a new dump.
+    again = setting.run(**settings)
+    assert again.returncode == 4
+    assert "Nothing to send" in again.stderr
+    assert "imdb_producer_kept_aside 2.0" in file.read_text()
+    other = setting.run(MIN_VOTES="999", **settings)
+    assert other.returncode == 4
+    assert "refuses record" not in other.stderr
+    assert setting.status()["refused"] == len(refused_in(setting)) == 2
+    assert broker.event_ids(setting.topic) == sent
+
+    broker.set_topic(setting.topic, max_message_bytes="40000")
+    raised = setting.run(**settings)
+    assert raised.returncode == 0, raised.stderr
+    assert "max.message.bytes is 40,000): sending 2 that it refused" in raised.stderr
+    assert refused_in(setting) == []
+    assert sorted(broker.event_ids(setting.topic)) == sorted(setting.expected())
+
+
+@pytest.mark.parametrize("client", ["kafka-python", "confluent"])
+def test_a_time_that_the_broker_does_not_take_ends_the_run_and_names_the_clocks(
+    broker: Broker, tmp_path: Path, client: str
+) -> None:
+    # Every time is too old for it, as those of a host whose clock is behind.
+    setting = Setting(broker, tmp_path, titles=300, message_timestamp_before_max_ms="1")
+    done = setting.run(MSGS_PER_SEC="0", KAFKA_CLIENT=client)
+    assert done.returncode == 1, done.stderr
+    assert "compare it with the broker's" in done.stderr
+    assert refused_in(setting) == []
+
+
+@pytest.mark.parametrize("client", ["kafka-python", "confluent"])
+def test_a_record_that_the_client_itself_finds_too_large_is_refused_too(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
+    from imdb_producer import confluent, kafka_python
+    from imdb_producer.client import make_client
+
+    monkeypatch.setitem(kafka_python.SETTINGS, "max_request_size", 2000)
+    monkeypatch.setitem(confluent.SETTINGS, "message.max.bytes", 2000)
+    topic = f"client-limit-{client}"
+    broker.make_topic(topic)
+    messages = [
+        Message(b"tt%d" % it, b"x" * (3000 if it == 1 else 10), b"%064x" % it) for it in range(3)
+    ]
+    it = make_client(client, [broker.address], topic)
+    for message in messages:
+        it.send(message)
+    wait_until("all have results", lambda: it.flush(1) or it.idle())  # type: ignore[func-returns-value]
+    with pytest.raises(RefusedError) as caught:
+        it.acknowledged()
+    given_up = it.take_back(messages[caught.value.acknowledged :])
+    assert [messages[caught.value.acknowledged + one.place].key for one in given_up] == [b"tt1"]
+    assert re.search("too ?large", given_up[0].reason, re.IGNORECASE)
+    it.close(5)
+    assert sorted(broker.event_ids(topic)) == [f"{number:064x}" for number in (0, 2)]
 
 
 def test_finished_it_sends_no_more_and_a_new_dump_sends_the_difference(setting: Setting) -> None:

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from imdb_producer import refused
 from imdb_producer.delivered import Delivered
-from imdb_producer.errors import BusyError, StateError
+from imdb_producer.errors import BusyError, StateError, TooManyRefusedError
 from imdb_producer.lock import exclusive
 from imdb_producer.outbox import write_outbox
 from imdb_producer.progress import Progress, ProgressFile
 from imdb_producer.records import Message
+from imdb_producer.refused import Refusal, RefusedFile
 from imdb_producer.resume import Resumption
 
 SEED = int(os.environ.get("TEST_SEED", random.randrange(2**32)))
@@ -39,6 +41,8 @@ class Topic:
         self.folder = folder
         self.received: list[bytes] = []
         self.name = TOPIC
+        self.limit = 0
+        self.refuses: set[bytes] = set()
 
     def run(
         self,
@@ -57,12 +61,15 @@ class Topic:
 
         resumption = Resumption(self.folder)
         try:
-            outbox, progress = resumption.begin(name, self.name, resend, prepare)
+            outbox, progress = resumption.begin(name, self.name, resend, prepare, self.limit)
             sent = 0
             for position, it in enumerate(outbox.messages(progress.position), progress.position):
                 if sent == crash_after:
                     return sent
-                self.received.append(it.event_id)
+                if it.key in self.refuses:
+                    resumption.set_aside([Refusal(it, "TooLarge")], self.limit)
+                else:
+                    self.received.append(it.event_id)
                 sent += 1
                 if (position + 1) % keep_every == 0:
                     resumption.advance(position + 1)
@@ -72,6 +79,11 @@ class Topic:
             return sent
         finally:
             resumption.close()
+
+    def aside(self) -> list[bytes]:
+        path = self.folder / "refused.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [json.loads(line)["key"].encode() for line in lines]
 
     def missing(self, messages: list[Message]) -> set[bytes]:
         return {it.event_id for it in messages} - set(self.received)
@@ -175,6 +187,115 @@ def test_whatever_happens_in_whatever_order_nothing_is_lost(tmp_path: Path) -> N
             if crash is None:
                 wrong = [it.key for it in current if latest.get(it.key) != it.event_id]
                 assert wrong == [], f"seed {SEED}, trial {trial}, step {step}"
+
+
+@pytest.fixture
+def refusing(topic: Topic) -> Topic:
+    """A topic that takes 100 movies but for two."""
+    topic.limit = 1000
+    topic.refuses = {b"tt0000010", b"tt0000020"}
+    assert topic.run(data_set(100)) == 100
+    assert topic.aside() == sorted(topic.refuses)
+    assert len(topic.received) == 98
+    return topic
+
+
+def test_what_was_refused_is_not_sent_again(refusing: Topic) -> None:
+    assert refusing.run(data_set(100)) == 0
+    assert refusing.run(data_set(110), name="new") == 10
+    assert refusing.aside() == sorted(refusing.refuses)
+
+
+@pytest.mark.parametrize("crash_after", [None, 0, 1])
+def test_a_larger_limit_sends_what_was_refused(refusing: Topic, crash_after: int | None) -> None:
+    refusing.limit, refusing.refuses = 2000, {b"tt0000020"}
+    refusing.run(data_set(100), crash_after=crash_after, keep_every=1)
+    refusing.run(data_set(100))
+    assert refusing.missing(data_set(100)) == {message(20).event_id}
+    assert refusing.aside() == [b"tt0000020"]
+    assert refusing.run(data_set(100)) == 0
+
+
+def test_a_larger_limit_counts_in_the_midst_of_sending_too(topic: Topic) -> None:
+    topic.limit, topic.refuses = 1000, {b"tt0000010"}
+    topic.run(data_set(100), crash_after=50)
+    topic.limit, topic.refuses = 2000, set()
+    assert topic.run(data_set(100)) == 51
+    assert topic.missing(data_set(100)) == set()
+    assert len(topic.received) == 100
+
+
+@pytest.mark.parametrize("limit", [0, 500, 1000])
+def test_another_limit_does_not(refusing: Topic, limit: int) -> None:
+    refusing.limit = limit
+    assert refusing.run(data_set(100)) == 0
+
+
+def test_resending_sends_what_was_refused(refusing: Topic) -> None:
+    refusing.refuses = set()
+    assert refusing.run(data_set(100), resend="monday") == 100
+    assert refusing.missing(data_set(100)) == set()
+    assert refusing.aside() == []
+
+
+def test_a_movie_that_has_changed_is_tried_again(refusing: Topic) -> None:
+    refusing.refuses = {b"tt0000020"}
+    new = data_set(100, changed=11)
+    assert refusing.run(new, name="new") == 11
+    assert refusing.missing(new) == {message(20).event_id}
+    assert refusing.aside() == [b"tt0000020"]
+
+
+def test_refused_records_do_not_hinder_that_the_rest_is_told(topic: Topic) -> None:
+    topic.refuses = {b"tt0000010"}
+    topic.run(data_set(100), crash_after=50)
+    for path in topic.folder.glob("outbox*"):
+        path.unlink()
+    assert topic.run(data_set(100)) == 50
+
+
+def test_more_than_can_be_kept_aside_end_the_run(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refused, "MOST_RECORDS", 5)
+    topic.limit, topic.refuses = 1000, {it.key for it in data_set(100)}
+    for _ in range(2):
+        with pytest.raises(TooManyRefusedError, match=r"max\.message\.bytes is 1,000.*start again"):
+            topic.run(data_set(100), keep_every=1)
+        assert len(topic.aside()) == 6
+    topic.limit, topic.refuses = 2000, set()
+    topic.run(data_set(100))
+    assert topic.missing(data_set(100)) == set()
+
+
+def test_too_many_bytes_end_the_run_too(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refused, "MOST_BYTES", 50)
+    topic.refuses = {b"tt0000010"}
+    with pytest.raises(TooManyRefusedError, match=r"max\.message\.bytes is not known"):
+        topic.run(data_set(100))
+
+
+def test_what_was_refused_is_kept_whole(refusing: Topic) -> None:
+    line = json.loads((refusing.folder / "refused.jsonl").read_text().splitlines()[0])
+    sent = message(10)
+    assert (line["key"].encode(), line["value"].encode()) == (sent.key, sent.value)
+    assert line["event_id"].encode() == sent.event_id
+    assert line["bytes"] == len(sent.key + sent.value + b"event_id" + sent.event_id)
+    assert (line["limit"], line["reason"]) == (1000, "TooLarge")
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]\n", b"{}\n", b'{"key": 1}\n', b"\xff\n"])
+def test_a_damaged_file_of_what_was_refused_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "refused.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(StateError, match=r"refused\.jsonl.* cannot be read: .* remove it"):
+        RefusedFile(path)
+
+
+def test_what_was_refused_and_cannot_be_kept_stops_the_run(tmp_path: Path) -> None:
+    kept = RefusedFile(tmp_path / "missing" / "refused.jsonl")
+    with pytest.raises(StateError, match=r"Cannot write .*refused\.jsonl: .* would be lost"):
+        kept.add([Refusal(message(1), "TooLarge")], "batch", 0)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from imdb_producer import send
 from imdb_producer.errors import DeliveryError
 from imdb_producer.pacing import Pacer
 from imdb_producer.records import Message
+from imdb_producer.refused import Refusal
 from imdb_producer.send import Counters, Sender
 from imdb_producer.stop import Stop
 
@@ -33,12 +34,15 @@ class Run:
         self.reports: list[Counters] = []
         self.messages = messages(total)
         self.kept: list[int] = []
+        self.aside: list[Refusal] = []
         self.sender = Sender(
             client,
             Pacer(rate),
             self.stop,
             report=self.reports.append,
             keep=self.kept.append,
+            set_aside=self.aside.extend,
+            reread=lambda start, stop: self.messages[start:stop],
             total=total,
         )
 
@@ -185,3 +189,61 @@ def test_messages_are_paced() -> None:
     assert run()
     assert time.monotonic() - start >= 0.2
     assert run.sender.counters.rate == pytest.approx(100, rel=0.1)
+
+
+@pytest.mark.parametrize("rate", [FAST, 0])
+def test_a_refused_record_is_set_aside_and_all_others_are_sent_once_and_in_order(
+    rate: float,
+) -> None:
+    client = FakeClient(refuses={b"tt0000004", b"tt0000099"})
+    run = Run(client, 100, rate)
+    assert run()
+    assert [it.message.key for it in run.aside] == [b"tt0000004", b"tt0000099"]
+    assert {it.reason for it in run.aside} == {"TooLarge"}
+    assert sorted(client.topic) == [it for it in run.messages if it.key not in client.refuses]
+    assert run.kept[-1] == 100
+    assert (run.sender.counters.sent, run.sender.counters.refused) == (100, 2)
+    # What is sent once more keeps the time of its first attempt.
+    again = [time for time in client.times if time is not None]
+    assert again == [1003, 1004, 1005, 1099]
+
+
+def test_a_movie_that_comes_twice_keeps_its_order() -> None:
+    client = FakeClient(refuses={b"tt0000001"})
+    run = Run(client, 9)
+    newer = run.messages[8]._replace(key=b"tt0000002")
+    run.messages[8] = newer
+    assert run()
+    of_the_movie = [it for it in client.topic if it.key == b"tt0000002"]
+    # The newer was in the topic when the older came; it follows once more, as the same event.
+    assert of_the_movie == [newer, run.messages[2], newer]
+
+
+def test_refused_records_are_kept_aside_before_they_count_as_done() -> None:
+    client = FakeClient(refuses={b"tt0000001"})
+    run = Run(client, 3)
+
+    def fail(_: list[Refusal]) -> None:
+        raise OSError("disk full")
+
+    run.sender._set_aside = fail
+    with pytest.raises(OSError, match="disk full"):
+        run()
+    assert run.kept == []
+
+
+def test_a_stop_in_the_midst_of_refusals_keeps_what_is_through() -> None:
+    client = FakeClient(refuses={b"tt0000002"})
+    run = Run(client, 6)
+
+    def stop(message: Message) -> None:
+        # The second time, alone: behind the refused one, whose result came.
+        if message.key == b"tt0000001" and len(client.sent) > 6:
+            client.silent = True
+            run.stop.request()
+            run.stop.seconds_since = lambda: send.STOP_SECONDS  # type: ignore[method-assign]
+
+    client.on_send = stop
+    assert not run()
+    assert run.kept == [1]
+    assert run.aside == []

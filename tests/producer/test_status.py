@@ -61,6 +61,17 @@ def test_counts_are_written_at_most_once_a_second(
     assert json.loads(path.read_text())["sent"] == 10
 
 
+def test_what_is_refused_is_counted_on_from_what_is_kept_aside(
+    reporter: Reporter, path: Path
+) -> None:
+    reporter.status.total, reporter.status.refused = 30, 2
+    reporter.counts(10, 0, 10.0, 11, 0, 1)
+    reporter.counts(18, 0, 10.0, 20, 0, 2)
+    reporter.state("sending")
+    content = json.loads(path.read_text())
+    assert (content["refused"], content["refused_now"], content["eta_seconds"]) == (4, 2, 1)
+
+
 def test_a_new_state_is_written_at_once_with_the_latest_counts(
     reporter: Reporter, path: Path
 ) -> None:
@@ -144,6 +155,10 @@ def test_without_systemd_nobody_is_told() -> None:
         (
             {"state": "failed", "total": 10, "sent": 4, "failed": 2},
             "failed: sent 4 of 10 (40.0 %), 0.0/s, 2 failed",
+        ),
+        (
+            {"state": "finished", "total": 1000, "sent": 999, "refused": 1},
+            "finished: sent 999 of 1,000 (99.9 %), 0.0/s, 1 refused",
         ),
     ],
 )

@@ -17,6 +17,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+MASTER_UNIT = Path("/etc/systemd/system/spark-master.service")
 PRODUCER_LIBRARIES = "/opt/imdb-producer/current/lib"
 
 
@@ -75,10 +76,12 @@ def ensemble() -> dict[str, Any]:
 def master() -> dict[str, Any]:
     """Return the part of this Spark master and its workers, or why it is not known."""
     try:
-        unit = Path("/etc/systemd/system/spark-master.service").read_text(encoding="utf-8")
+        unit = MASTER_UNIT.read_text(encoding="utf-8")
         found = dict(re.findall(r"--(host|webui-port) (\S+)", unit))
         url = f"http://{found['host']}:{found['webui-port']}/json/"
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        # Not by a proxy of the host's environment.
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(url, timeout=5) as answer:
             said = json.load(answer)
     except (OSError, KeyError, ValueError) as error:
         return {"error": f"{type(error).__name__}: {error}"}

@@ -16,6 +16,7 @@ from imdb_producer.config import Config
 from imdb_producer.errors import ProducerError, SourceError
 from imdb_producer.http import Trouble, ask
 from imdb_producer.progress import open_store
+from imdb_producer.proxies import Proxies
 from imdb_producer.redact import redacted
 from imdb_producer.refused import RefusedFile
 from imdb_producer.sources import check_start, local_source
@@ -34,8 +35,8 @@ def check(config: Config) -> bool:
     looks: list[tuple[str, Callable[[], str]]] = [
         ("client", lambda: _client(config)),
         ("topic", lambda: _topic(config)),
-        ("titles", lambda: _source(config.basics_url)),
-        ("ratings", lambda: _source(config.ratings_url)),
+        ("titles", lambda: _source(config.basics_url, config.proxies)),
+        ("ratings", lambda: _source(config.ratings_url, config.proxies)),
         ("folder", lambda: _folder(config.cache_dir)),
         ("progress", lambda: _progress(config)),
     ]
@@ -64,12 +65,12 @@ def _topic(config: Config) -> str:
     )
 
 
-def _source(url: str) -> str:
+def _source(url: str, proxies: Proxies) -> str:
     if urlsplit(url).scheme == "file":
         path = local_source(url).path
         return f"{url}, {path.stat().st_size:,} bytes"
     try:
-        with ask(url, timeout=(_TIMEOUT, _TIMEOUT)) as answer:
+        with ask(url, timeout=(_TIMEOUT, _TIMEOUT), proxies=proxies) as answer:
             start = next(answer.chunks(), b"")
     except Trouble as trouble:
         raise SourceError(
@@ -77,7 +78,7 @@ def _source(url: str) -> str:
         ) from None
     check_start(start[:64], redacted(url))
     size = "of unknown size" if answer.length is None else f"{answer.length:,} bytes"
-    return f"{redacted(url)}, {size}"
+    return f"{redacted(url)}{proxies.named(url)}, {size}"
 
 
 def _folder(folder: Path) -> str:

@@ -115,6 +115,29 @@ def url(name: str, value: str) -> str:
     return value
 
 
+def proxy(name: str, value: str) -> str:
+    """Read the address of a proxy; empty is none. What has no scheme is meant as http."""
+    if not value:
+        return ""
+    advice = "Give http://host:port, with user:password@ before the host if it asks for them"
+    given = value if "://" in value else f"http://{value}"
+    shown = redacted(value)
+    if re.search(r"\s", value):
+        raise bad(name, redacted("".join(value.split())), "a URL holds no blanks", advice)
+    try:
+        parts = urlsplit(given)
+        whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        # Its text would show what may be the beginning of a password.
+        reason = "no port stands behind the host; in a password write / ? # as %2F %3F %23"
+        raise bad(name, shown, reason, advice) from None
+    if parts.scheme not in {"http", "https"}:
+        raise bad(name, shown, f"scheme {parts.scheme!r} is not supported", advice)
+    if not whole:
+        raise bad(name, shown, "no host is named", advice)
+    return given
+
+
 def flag(name: str, value: str) -> bool:
     """Read yes or no."""
     if value.lower() in _YES | _NO:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imdb_producer import checks
+from imdb_producer.proxies import NO_PROXIES, Proxies
 
 BASICS_URL = "https://datasets.imdbws.com/title.basics.tsv.gz"
 RATINGS_URL = "https://datasets.imdbws.com/title.ratings.tsv.gz"
@@ -25,7 +26,8 @@ class Config:
     `resend` is empty or a request to send everything once more, met once for each text;
     `status_file` and `metrics_file` of None mean that no such file is written;
     `metrics_port` of 0 means that none is opened;
-    `progress_servers` are of ZooKeeper, empty where progress is a file of this host.
+    `progress_servers` are of ZooKeeper, empty where progress is a file of this host;
+    `proxies` are those that downloads go by.
     """
 
     bootstrap_servers: tuple[str, ...]
@@ -45,6 +47,7 @@ class Config:
     metrics_address: str = ""
     metrics_file: Path | None = None
     progress_servers: str = ""
+    proxies: Proxies = NO_PROXIES
 
     @classmethod
     def from_environment(
@@ -73,6 +76,11 @@ class Config:
             value = read(name)[1]
             return Path(value) if value else None
 
+        def proxy(name: str) -> tuple[str, str]:
+            shown, value = read(name)
+            # As the shell of a user may have it.
+            return shown, value if name in environment else read(name.lower())[1]
+
         brokers = read("KAFKA_BOOTSTRAP_SERVERS")
         topic = read("KAFKA_TOPIC")[0], environment.get("KAFKA_TOPIC", "imdb-movies")
         return cls(
@@ -96,4 +104,9 @@ class Config:
             metrics_address=read("METRICS_ADDRESS", "127.0.0.1")[1],
             metrics_file=path("METRICS_FILE"),
             progress_servers=checks.servers(*read("PROGRESS_SERVERS")),
+            proxies=Proxies(
+                http=checks.proxy(*proxy("HTTP_PROXY")),
+                https=checks.proxy(*proxy("HTTPS_PROXY")),
+                no=proxy("NO_PROXY")[1],
+            ),
         )

@@ -58,6 +58,7 @@ def fetch_data_set(config: Config, beat: Beat = no_beat) -> DataSet:
             allow_cached=config.allow_cached,
             patience=patience,
             beat=beat,
+            proxies=config.proxies,
         )
         for url, name in (
             (config.ratings_url, "title.ratings"),

@@ -18,6 +18,7 @@ from imdb_producer.files import sync_folder
 from imdb_producer.gunzip import CutShort, Damaged
 from imdb_producer.http import Answer, Trouble, ask
 from imdb_producer.lock import exclusive
+from imdb_producer.proxies import NO_PROXIES, Proxies
 from imdb_producer.redact import redacted
 from imdb_producer.sources import Source, check_start, local_source
 
@@ -56,6 +57,7 @@ def fetch(
     allow_cached: bool = False,
     patience: Patience | None = None,
     beat: Beat = no_beat,
+    proxies: Proxies = NO_PROXIES,
 ) -> Source:
     """Find a dump on this host, or bring it to `cache_dir/name`, which only a whole one replaces.
 
@@ -67,6 +69,7 @@ def fetch(
         allow_cached: without network take the copy of the same URL that is in the cache.
         patience: how often to try again.
         beat: called often, with what is done, bytes so far, and bytes in all if they are known.
+        proxies: by which it is downloaded.
 
     Raises:
         SourceError: not there, cut short, not gzip or TSV, or no room to write it.
@@ -76,7 +79,7 @@ def fetch(
     if urlsplit(url).scheme == "file":
         return local_source(url)
     with exclusive(cache_dir / f".{name}.lock", f"downloads {name}"):
-        download = _Download(url, cache_dir, name, patience or Patience(), beat)
+        download = _Download(url, cache_dir, name, patience or Patience(), beat, proxies)
         try:
             return download.run()
         except _NoAnswerError as error:
@@ -98,7 +101,13 @@ class _Download:
     """The way of one dump into the cache."""
 
     def __init__(
-        self, url: str, cache_dir: Path, name: str, patience: Patience, beat: Beat
+        self,
+        url: str,
+        cache_dir: Path,
+        name: str,
+        patience: Patience,
+        beat: Beat,
+        proxies: Proxies,
     ) -> None:
         self._url = url
         self._shown = redacted(url)
@@ -106,6 +115,7 @@ class _Download:
         self._name = name
         self._patience = patience
         self._beat = beat
+        self._proxies = proxies
         self.cached = Cached.read(cache_dir, name, url)
 
     def run(self) -> Source:
@@ -139,6 +149,7 @@ class _Download:
             start=partial.size if resumable else 0,
             if_range=resumable,
             known=None if partial.size else self.cached,
+            proxies=self._proxies,
         ) as answer:
             if answer.unchanged:
                 assert self.cached is not None, "only a cached copy is asked about"

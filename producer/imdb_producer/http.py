@@ -14,6 +14,7 @@ import urllib3
 from imdb_producer import __version__
 from imdb_producer.cache import Cached
 from imdb_producer.errors import SourceError
+from imdb_producer.proxies import NO_PROXIES, Proxies
 from imdb_producer.redact import redacted
 
 _CHUNK = 64 * 1024
@@ -90,6 +91,7 @@ def ask(
     start: int = 0,
     if_range: str = "",
     known: Cached | None = None,
+    proxies: Proxies = NO_PROXIES,
 ) -> Iterator[Answer]:
     """Ask for a file.
 
@@ -98,6 +100,7 @@ def ask(
         timeout: seconds to connect, and for each wait for a byte.
         start: the byte to begin with, if the version is still the one that `if_range` names.
         known: the copy that need not be sent if it is still the same.
+        proxies: by which it is asked for.
 
     Raises:
         Trouble: no answer, or one that may be better the next time.
@@ -115,27 +118,34 @@ def ask(
     elif known is not None and known.modified:
         headers["If-Modified-Since"] = formatdate(known.modified, usegmt=True)
     try:
-        response = requests.get(url, headers=headers, stream=True, timeout=timeout)
-    except requests.ConnectionError as error:
-        raise Trouble(f"{redacted(url)}: {redacted(str(error))}") from None
-    except requests.Timeout as error:
-        raise Trouble(f"{redacted(url)}: {redacted(str(error))}") from None
+        response = requests.get(
+            url,
+            headers=headers,
+            stream=True,
+            timeout=timeout,
+            proxies=proxies.for_requests(url),  # type: ignore[arg-type]  # None is allowed there
+        )
+    except (requests.ConnectionError, requests.Timeout) as error:
+        shown = f"{redacted(url)}{proxies.named(url)}"
+        raise Trouble(f"{shown}: {redacted(str(error))}") from None
     except requests.RequestException as error:
         raise SourceError(
-            f"Cannot download {redacted(url)}: {redacted(str(error))}. Check the address."
+            f"Cannot download {redacted(url)}{proxies.named(url)}: {redacted(str(error))}. "
+            "Check the address."
         ) from None
     with response:
-        _check_status(url, response, partly=bool(start), known=known)
+        shown = f"{redacted(url)}{proxies.named(url)}"
+        _check_status(shown, response, partly=bool(start), known=known)
         yield Answer(url, response)
 
 
 def _check_status(
-    url: str, response: requests.Response, *, partly: bool, known: Cached | None
+    shown: str, response: requests.Response, *, partly: bool, known: Cached | None
 ) -> None:
     status = response.status_code
     if status == 200 or (partly and status in {206, 416}) or (known and status == 304):
         return
-    said = f"{redacted(url)}: the server answers {status} {response.reason}"
+    said = f"{shown}: the server answers {status} {response.reason}"
     if status >= 500 or status in _PASSING:
         raise Trouble(said, _retry_after(response.headers.get("Retry-After", "")))
     raise SourceError(

@@ -88,6 +88,14 @@ OPTIONS = (
         "N",
         "attempts in a row that may bring nothing new (6)",
     ),
+    Option("HTTP_PROXY", "--http-proxy", "URL", "proxy for downloads by http://; empty is none"),
+    Option("HTTPS_PROXY", "--https-proxy", "URL", "proxy for downloads by https://; empty is none"),
+    Option(
+        "NO_PROXY",
+        "--no-proxy",
+        "HOST[,...]",
+        "hosts, domains and networks that are asked without a proxy",
+    ),
     Option(
         "STATUS_FILE",
         "--status-file",

@@ -7,8 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import probe
 import pytest
 
+from ..producer.bad_server import serving
+from ..producer.proxy import proxying
 from .modules import load, load_utility
 
 kafka_wire = load_utility("kafka_wire")
@@ -213,3 +216,25 @@ def test_a_job_without_a_word_is_told(tmp_path: Path) -> None:
     look = gates.Look()
     gates.look_at_job(look, "edge-1", str(tmp_path / "none.json"), 120, -1)
     assert "says nothing of itself" in texts(look)[0]
+
+
+@pytest.mark.parametrize("ask", ["gates", "probe"])
+def test_a_web_ui_is_not_asked_by_a_proxy_of_the_environment(
+    ask: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    said = {"status": "ALIVE", "workers": []}
+    with serving(json.dumps(said).encode()) as ui, proxying() as proxy:
+        for name in ("http_proxy", "HTTP_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        address = ui.url.split("/")[2]
+        if ask == "gates":
+            assert gates.page(address) == said
+        else:
+            unit = tmp_path / "unit"
+            host, port = address.split(":")
+            unit.write_text(f"ExecStart=x --host {host} --webui-port {port}\n")
+            monkeypatch.setattr(probe, "MASTER_UNIT", unit)
+            assert probe.master() == {"role": "alive", "workers": []}
+        assert (len(ui.asked), proxy.asked) == (1, [])

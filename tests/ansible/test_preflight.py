@@ -52,10 +52,17 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("producer", {"producer_uid": "x"}, ("producer_uid", INT)),
     ("producer", {"producer_msgs_per_sec": "ten"}, ("producer_msgs_per_sec", FLOAT)),
     ("producer", {"producer_data_dir": "/srv/a b"}, ("producer_data_dir", DEEP)),
+    (
+        "producer",
+        {"producer_https_proxy": "socks5://u:secret@proxy:1080"},
+        ("producer_https_proxy", "'socks5://***@proxy:1080'", "http://host:port"),
+    ),
+    ("producer", {"producer_no_proxy": "a, b"}, ("producer_no_proxy", "'a, b'", "commas")),
     ("volumes", {"volumes_device_timeout": "x"}, ("volumes_device_timeout", INT)),
 ]
 RIGHT: list[tuple[str, dict[str, Any]]] = [
     ("zookeeper", {"zookeeper_data_dir": "/srv/zookeeper/"}),
+    ("producer", {"producer_https_proxy": "http://u:p%24@proxy:3128/", "producer_no_proxy": "*"}),
     ("kafka", {"kafka_heap_size": "512m", "kafka_data_dir": "/srv/kafka"}),
     ("spark_master", {}),
     ("streaming", {"streaming_driver_memory_mb": 512, "streaming_output_path": "s3a://b/parquet"}),

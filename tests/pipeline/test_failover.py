@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 from hosts import STANDING_BY, HostsError, Target, host_running, run
 from kazoo.client import KazooClient
 
+from ..direct import DIRECT
 from ..variables import HostVariables
 from ..waiting import wait_for
 from .messages import Feeder
@@ -222,7 +222,7 @@ def leading_masters(target: Target, port: str) -> dict[str, dict[str, int]]:
     found = {}
     for host in target.groups["spark_master"]:
         address = target.hosts[host]["host_external_address"]
-        with urlopen(f"http://{address}:{port}/json/", timeout=10) as answer:
+        with DIRECT.open(f"http://{address}:{port}/json/", timeout=10) as answer:
             state = json.load(answer)
         if state["status"] == "ALIVE":
             found[host] = {

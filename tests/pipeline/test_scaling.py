@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from urllib.request import urlopen
 
 import pytest
 from hosts import Target, host_running, load, run
 from kafka import KafkaAdminClient
 
+from ..direct import DIRECT
 from ..variables import HostVariables
 from ..waiting import wait_for
 from .deployment import run_playbook
@@ -113,7 +113,7 @@ def workers_in_use(target: Target, port: str) -> list[str]:
     found = []
     for host in target.groups["spark_master"]:
         address = target.hosts[host]["host_external_address"]
-        with urlopen(f"http://{address}:{port}/json/", timeout=10) as answer:
+        with DIRECT.open(f"http://{address}:{port}/json/", timeout=10) as answer:
             workers = json.load(answer)["workers"]
         # Those that have left are listed for a while, as they were.
         alive = [it for it in workers if it["state"] == "ALIVE"]

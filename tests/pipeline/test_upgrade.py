@@ -12,11 +12,11 @@ import json
 import re
 from collections.abc import Generator
 from dataclasses import dataclass
-from urllib.request import urlopen
 
 import pytest
 from hosts import Target, run
 
+from ..direct import DIRECT
 from ..variables import HostVariables
 from ..waiting import wait_for
 from .deployment import as_root, cut_off_after, restarts_just, run_playbook, unit_state, unit_states
@@ -150,7 +150,7 @@ def wait_for_spark(target: Target, variables: HostVariables, version: str, patie
 
     def page(unit: str, port: str, path: str) -> str:
         address = target.hosts[target.host_of(unit)]["host_external_address"]
-        with urlopen(f"http://{address}:{variables[port]}{path}", timeout=10) as answer:
+        with DIRECT.open(f"http://{address}:{variables[port]}{path}", timeout=10) as answer:
             return str(answer.read().decode())
 
     def versions() -> dict[str, set[str]]:

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 import sample_data
@@ -28,6 +27,7 @@ from imdb_producer.records import Message
 from imdb_producer.send import FLUSH_RECORDS, WINDOW_RECORDS
 from imdb_producer.topic import wait_for_topic
 
+from ..direct import DIRECT
 from .broker import Broker, free_port, wait_until
 
 SEED = int(os.environ.get("TEST_SEED", random.randrange(2**32)))
@@ -228,7 +228,7 @@ def test_what_was_refused_is_sent_when_the_topic_takes_it_and_not_before(
     assert again.returncode == 4
     assert "Nothing to send" in again.stderr
     assert "imdb_producer_kept_aside 2.0" in file.read_text()
-    other = setting.run(MIN_VOTES="999", **settings)
+    other = setting.run(PRODUCER_LIMIT=str(setting.kept), **settings)
     assert other.returncode == 4
     assert "refuses record" not in other.stderr
     assert setting.status()["refused"] == len(refused_in(setting)) == 2
@@ -344,7 +344,7 @@ def test_numbers_are_served_while_it_sends(setting: Setting) -> None:
         MSGS_PER_SEC="200", METRICS_PORT=str(port), METRICS_FILE=str(file), LOG_FORMAT="json"
     ) as process:
         setting.wait_for_sent(300)
-        text = urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+        text = DIRECT.open(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
         process.terminate()
         _, said = process.communicate(timeout=PATIENCE)
     numbers = dict(re.findall(r"^imdb_producer_(\w+) ([0-9.e+-]+)$", text, re.MULTILINE))

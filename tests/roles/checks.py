@@ -34,6 +34,15 @@ def is_up(host: Host, unit: str) -> None:
     assert service.is_enabled, f"{unit} is not enabled: it would not come back after a reboot"
 
 
+def is_installed(host: Host, unit: str) -> bool:
+    """Say whether systemd knows a unit of just this name.
+
+    testinfra's `service(...).exists` is true for the mere beginning of a unit's name.
+    """
+    state = host.check_output("systemctl show --property=LoadState --value -- %s", unit)
+    return str(state) != "not-found"
+
+
 def has_user(host: Host, name: str, number: int) -> None:
     """Assert that a service's user is there with its number, group and no login."""
     user = host.user(name)
@@ -120,7 +129,8 @@ def properties(host: Host, path: str) -> dict[str, str]:
 def fetch(host: Host, url: str) -> str:
     """Return what a web address answers, asked on the host (which has no curl)."""
     script = (
-        "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=10).read().decode())"
+        "import sys, urllib.request as r; direct = r.build_opener(r.ProxyHandler({})); "
+        "print(direct.open(sys.argv[1], timeout=10).read().decode())"
     )
     return str(host.check_output(f"python3 -c '{script}' %s", url))
 

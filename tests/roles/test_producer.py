@@ -44,6 +44,9 @@ SETTINGS = {
     "KAFKA_CLIENT": "producer_kafka_client",
     "METRICS_PORT": "producer_metrics_port",
     "LOG_FORMAT": "producer_log_format",
+    "HTTP_PROXY": "producer_http_proxy",
+    "HTTPS_PROXY": "producer_https_proxy",
+    "NO_PROXY": "producer_no_proxy",
 }
 STATUS_LINE = re.compile(
     r"(finished: )?sent (?P<sent>[0-9,]+) of (?P<total>[0-9,]+) \([0-9.]+ %\), [0-9.]+/s"
@@ -90,6 +93,20 @@ def test_configuration_is_not_its_own(host: Host, variables: HostVariables) -> N
 
 def test_settings_that_may_be_secrets_are_closed(host: Host) -> None:
     is_closed(host, ENVIRONMENT)
+
+
+def test_a_password_of_a_proxy_stands_nowhere_else(host: Host, variables: HostVariables) -> None:
+    secrets = {
+        variables[name].split("@")[0].split(":")[-1]
+        for name in ("producer_http_proxy", "producer_https_proxy")
+        if "@" in variables[name]
+    }
+    units = host.check_output("systemctl cat imdb-producer imdb-producer-refresh")
+    with host.sudo():
+        journal = host.check_output("journalctl --no-pager --unit=imdb-producer")
+    for secret in secrets:
+        assert secret not in units
+        assert secret not in journal
 
 
 def test_is_confined(host: Host) -> None:

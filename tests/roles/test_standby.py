@@ -9,6 +9,7 @@ from testinfra.host import Host
 
 from ..variables import HostVariables
 from ..waiting import wait_for
+from .checks import is_installed
 from .conftest import role_of
 
 testinfra_hosts = ["ansible://streaming:producer"]
@@ -68,6 +69,12 @@ def roles(host: Host) -> dict[str, str]:
     }
 
 
+def test_the_beginning_of_a_units_name_is_no_unit(host: Host) -> None:
+    assert is_installed(host, "ssh")
+    assert not is_installed(host, "ss")
+    assert not is_installed(host, "imdb")
+
+
 @pytest.mark.parametrize("unit", GROUPS)
 def test_a_unit_runs_on_every_host_of_its_group(
     host: Host, variables: HostVariables, unit: str
@@ -79,7 +86,8 @@ def test_a_unit_runs_on_every_host_of_its_group(
     members = variables["groups"][GROUPS[unit]]
     here = host.backend.get_hostname()
     service = host.service(unit)
-    assert service.is_running == service.is_enabled == service.exists == (here in members)
+    assert is_installed(host, unit) == (here in members)
+    assert service.is_running == service.is_enabled == (here in members)
     if here in members and len(members) > 1:
         assert role_of(host, unit) in {"leads", "stands by", "stopped"}
         leader = host.run(f"{PROGRAM} leader {unit}").stdout.strip()

@@ -3,7 +3,6 @@
 import copy
 import json
 import socket
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from imdb_streaming import __version__
 from imdb_streaming.config import ConfigError
 from imdb_streaming.metrics import MetricsServer
+
+from ..direct import DIRECT
 
 STATUS: dict[str, Any] = {
     "run_id": "main",
@@ -61,7 +62,7 @@ def server(port: int) -> Iterator[MetricsServer]:
 
 def scrape(port: int) -> dict[str, float]:
     """What a scrape finds, by name; the labels of the run's facts with it."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with DIRECT.open(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         text = answer.read().decode()
     return {
         sample.name + (json.dumps(sample.labels, sort_keys=True) if sample.labels else ""): (

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+
+from ..direct import DIRECT
 
 SERVER = Path(__file__).with_name("aws_server.py")
 REGION = "eu-central-1"
@@ -138,7 +139,7 @@ def wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Path
     while time.monotonic() < deadline:
         assert process.poll() is None, f"moto ended:\n{log.read_text()}"
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/", timeout=5):
+            with DIRECT.open(f"http://127.0.0.1:{port}/moto-api/", timeout=5):
                 return
         except OSError:
             time.sleep(0.2)

@@ -108,6 +108,8 @@ lag:
 PAUSE_SECONDS = 0.5
 SOCKET_TIMEOUT_SECONDS = 5
 SHOWN = 5
+# The hosts' own network needs no proxy, whatever their environment says.
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 # The job says every few seconds that it is there, in the midst of a batch too.
 WORD_SECONDS = 30
 
@@ -257,7 +259,7 @@ def look_at_spark(look: Look, masters: list[dict[str, Any]], workers: list[dict[
 
 def page(address: str) -> dict[str, Any]:
     """What a master or a worker says of itself. Raises OSError, ValueError."""
-    with urllib.request.urlopen(f"http://{address}/json/", timeout=SOCKET_TIMEOUT_SECONDS) as it:
+    with DIRECT.open(f"http://{address}/json/", timeout=SOCKET_TIMEOUT_SECONDS) as it:
         said: dict[str, Any] = json.load(it)
     return said
 

@@ -113,10 +113,41 @@ def check_offsets(config: Config, topic: TopicState) -> bool:
         log.error("Going on without the messages %s, as accept-loss said.", shown)
         return True
     raise StartRefusedError(
-        f"The topic {config.topic} has lost messages that were not read yet: offsets {shown}. Its "
-        "retention was shorter than the time that the job was behind or away. If they can be "
-        "restored, do. Else go on without them: imdb-streaming accept-loss"
+        f"The topic {config.topic} has lost messages that were not read yet: offsets {shown}. "
+        f"{_why_lost(topic.settings)} If they can be restored, do. Else go on without them: "
+        "imdb-streaming accept-loss"
     )
+
+
+def _why_lost(settings: dict[str, str]) -> str:
+    """What deletes messages of a topic, as its settings say."""
+    reasons = []
+    kept = settings.get("retention.ms", "")
+    if kept != "-1":
+        time = f" ({_duration(int(kept))})" if kept else ""
+        reasons.append(f"the job was behind or away for longer than the topic's retention.ms{time}")
+        if settings.get("message.timestamp.type") != "LogAppendTime":
+            reasons.append(
+                "the messages carried a time older than that (retention goes by their own time, as "
+                "of a backfill by another tool), so that they were acknowledged and deleted at the "
+                "next sweep; with message.timestamp.before.max.ms no larger than retention.ms, as "
+                "the role kafka_topic sets it, the broker refuses such messages instead"
+            )
+    if settings.get("retention.bytes", "") != "-1":
+        size = settings.get("retention.bytes", "")
+        reasons.append(
+            "the topic has outgrown its retention.bytes" + (f" ({size})" if size else "")
+        )
+    reasons.append("somebody has deleted them (kafka-delete-records.sh)")
+    return f"Either {'; or '.join(reasons)}."
+
+
+def _duration(milliseconds: int) -> str:
+    """A time in words, in the largest unit that divides it."""
+    for size, name in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s")):
+        if milliseconds % size == 0:
+            return f"{milliseconds // size} {name}"
+    return f"{milliseconds} ms"
 
 
 def lost_messages(config: Config, topic: TopicState) -> dict[int, tuple[int, int]]:

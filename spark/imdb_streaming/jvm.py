@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,15 @@ def register(spark: SparkSession) -> None:
 
 @dataclass(frozen=True)
 class TopicState:
-    """What the brokers say of a topic: by partition, the first offset there is, and the next."""
+    """What the brokers say of a topic: by partition, the first offset there is, and the next.
+
+    The settings are empty where the brokers do not tell them.
+    """
 
     id: str
     beginnings: dict[int, int]
     ends: dict[int, int]
+    settings: dict[str, str] = field(default_factory=dict)
 
 
 class TopicUnknownError(Exception):
@@ -171,6 +175,7 @@ def read_topic(spark: SparkSession, servers: str, topic: str, seconds: float = 6
         str(state.id()),
         {int(partition): int(offset) for partition, offset in state.beginnings().items()},
         {int(partition): int(offset) for partition, offset in state.ends().items()},
+        {str(name): str(value) for name, value in state.settings().items()},
     )
 
 

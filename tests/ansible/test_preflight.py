@@ -33,6 +33,7 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("kafka", {"kafka_data_dir": "/var/.."}, ("kafka_data_dir", DEEP)),
     ("kafka", {}, (MEMORY, "kafka_heap_size=1024", "Ask for less")),
     ("kafka_topic", {"kafka_topic_wait_timeout": "x"}, ("kafka_topic_wait_timeout", INT)),
+    ("kafka_topic", {"kafka_topic_behind_ms": -2}, ("kafka_topic_behind_ms", "'-2'", "or -1")),
     ("spark", {"spark_uid": "x"}, ("spark_uid", INT)),
     ("spark", {"spark_work_root": "/srv"}, ("spark_work_root", DEEP)),
     ("spark", {"spark_output_dirs": ["/a/b", "/a b/c"]}, ("spark_output_dirs", "/a b/c", DEEP)),
@@ -55,7 +56,7 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     (
         "producer",
         {"producer_https_proxy": "socks5://u:secret@proxy:1080"},
-        ("producer_https_proxy", "'socks5://***@proxy:1080'", "http://host:port"),
+        ("producer_https_proxy", "'socks5://***proxy:1080'", "http://host:port"),
     ),
     ("producer", {"producer_no_proxy": "a, b"}, ("producer_no_proxy", "'a, b'", "commas")),
     ("volumes", {"volumes_device_timeout": "x"}, ("volumes_device_timeout", INT)),

@@ -52,3 +52,18 @@ def test_settings_are_the_inventorys(description: str, variables: HostVariables)
     wanted |= variables["kafka_topic_config"]
     wanted = {name: str(value) for name, value in wanted.items()}
     assert settings.items() >= wanted.items()
+
+
+def test_what_is_older_than_it_is_kept_is_refused(
+    host: Host, description: str, variables: HostVariables
+) -> None:
+    match = re.search(r"Configs: (\S*)", description)
+    assert match, description
+    settings = dict(pair.split("=", 1) for pair in match[1].split(",") if pair)
+    behind = variables["kafka_topic_behind_ms"]
+    if "delete" not in settings.get("cleanup.policy", "delete"):
+        assert behind >= 0 or "message.timestamp.before.max.ms" not in settings
+        return
+    kept = settings.get("retention.ms", variables["kafka_log_retention_hours"] * 3_600_000)
+    wanted = behind if behind >= 0 else int(kept)
+    assert int(settings["message.timestamp.before.max.ms"]) == wanted

@@ -196,6 +196,9 @@ def test_lost_messages_are_refused_until_the_loss_is_accepted(
     text = refusal(spark, begun)
     assert "has lost messages that were not read yet: offsets 2 to 4 of partition 0" in text
     assert "imdb-streaming accept-loss" in text
+    assert "behind or away for longer than the topic's retention.ms (7 d)" in text
+    assert "the messages carried a time older than that" in text
+    assert "retention.bytes" not in text
 
     topic = jvm.read_topic(spark, begun.bootstrap_servers, begun.topic)
     assert contract.accept_loss(begun, topic) == {0: (2, 4)}
@@ -203,6 +206,60 @@ def test_lost_messages_are_refused_until_the_loss_is_accepted(
     load = run(spark, begun)
     assert [tconst for tconst, _ in rows(spark, begun)][-2:] == ["tt93", "tt94"]
     assert load.status.lost_messages == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "told", "not_told"),
+    [
+        ({}, ["retention.ms;", "a time older", "retention.bytes;"], ["("]),
+        (
+            {"retention.ms": "5400000", "message.timestamp.type": "LogAppendTime"},
+            ["retention.ms (90 min)"],
+            ["a time older"],
+        ),
+        (
+            {"retention.ms": "-1", "retention.bytes": "1000"},
+            ["outgrown its retention.bytes (1000)"],
+            ["retention.ms", "a time older"],
+        ),
+        (
+            {"retention.ms": "-1", "retention.bytes": "-1"},
+            ["Either somebody has deleted them"],
+            ["retention"],
+        ),
+        ({"retention.ms": "1001"}, ["(1001 ms)"], []),
+    ],
+)
+def test_what_may_have_deleted_messages_follows_from_the_topics_settings(
+    settings: dict[str, str], told: list[str], not_told: list[str]
+) -> None:
+    text = contract._why_lost(settings)
+    assert all(part in text for part in told), text
+    first = (
+        text.partition("kafka-delete-records")[0].replace("(retention goes", "").removesuffix("(")
+    )
+    assert not any(part in first for part in not_told), text
+
+
+@pytest.mark.slow
+def test_messages_of_an_old_time_are_deleted_unread_and_the_start_says_so(
+    spark: SparkSession, begun: Config, movie: dict[str, Any]
+) -> None:
+    """As the broker does it by itself, which looks every five minutes."""
+    producer = KafkaProducer(bootstrap_servers=begun.bootstrap_servers, acks="all")
+    old = int(time.time() * 1000) - 8 * 86_400_000
+    for number in range(3):
+        value = json.dumps(movie | {"tconst": f"tt9{number}"}, sort_keys=True).encode()
+        producer.send(begun.topic, value, partition=2, timestamp_ms=old).get(30)
+    producer.close(timeout=10)
+
+    def beginning() -> int:
+        return jvm.read_topic(spark, begun.bootstrap_servers, begun.topic).beginnings[2]
+
+    wait_for("the broker has swept", beginning, lambda first: first == 3, 400)
+    text = refusal(spark, begun)
+    assert "offsets 0 to 2 of partition 2" in text
+    assert "the messages carried a time older than that" in text
 
 
 def test_loss_after_an_accepted_one_ends_the_query(

@@ -53,6 +53,12 @@ options:
     description: Settings of the topic; others are left alone.
     type: dict
     default: {}
+  behind_ms:
+    description:
+      - Milliseconds that a message's own time may be behind the broker's clock, as
+        C(message.timestamp.before.max.ms); -1 is as long as the topic keeps messages.
+    type: int
+    default: -1
   timeout:
     description: Seconds to wait for a broker, and for each change to show.
     type: int
@@ -87,6 +93,9 @@ CREATE_TOPICS, DESCRIBE_CONFIGS, CREATE_PARTITIONS, ALTER_CONFIGS = 19, 32, 37, 
 TOPIC_EXISTS = 36
 TOPIC_RESOURCE = 2
 SET_OPERATION = 0
+BEFORE, RETENTION, POLICY = "message.timestamp.before.max.ms", "retention.ms", "cleanup.policy"
+# As Kafka has it for no bound.
+UNBOUNDED = 2**63 - 1
 
 
 class Topics(Cluster):
@@ -178,6 +187,26 @@ def find_impossible(
     return None
 
 
+def differing(config: dict[str, str], behind_ms: int, has: dict[str, str | None]) -> dict[str, str]:
+    """The settings that a topic has otherwise.
+
+    A message that is older than the topic keeps messages would be taken, acknowledged, and deleted
+    at the next sweep: unless `behind_ms` says otherwise it is refused.
+    """
+    will = has | config
+    if behind_ms < 0:
+        kept = int(will.get(RETENTION) or -1)
+        sweeps = "delete" in (will.get(POLICY) or "delete")
+        behind_ms = kept if sweeps and kept >= 0 else UNBOUNDED
+    wanted = {BEFORE: str(behind_ms)} | config
+    # A broker of before 3.6 has no such setting.
+    return {
+        key: value
+        for key, value in wanted.items()
+        if has.get(key) != value and (key in has or key in config)
+    }
+
+
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Look, decide, change and look again. Raises KafkaError, TimeoutError."""
     name, wanted = module.params["name"], module.params["partitions"]
@@ -185,6 +214,10 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     config = {key: as_text(value) for key, value in module.params["config"].items()}
     cluster = Topics(module.params["bootstrap_servers"])
     steps: list[tuple[str, Callable[[], None]]] = []
+
+    def differing_now() -> dict[str, str]:
+        has = patiently(lambda: cluster.settings(name), time.monotonic() + timeout)
+        return differing(config, module.params["behind_ms"], has)
 
     partitions = patiently(lambda: cluster.describe(name), time.monotonic() + timeout)
     if partitions is None:
@@ -197,20 +230,21 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         if len(partitions) < wanted:
             grown = f"grown from {len(partitions)} to {wanted} partitions"
             steps.append((grown, lambda: cluster.grow(name, wanted)))
-        if config:
-            has = patiently(lambda: cluster.settings(name), time.monotonic() + timeout)
-            differing = {key: value for key, value in config.items() if has.get(key) != value}
-            if differing:
-                shown = ", ".join(f"{key}={value}" for key, value in sorted(differing.items()))
-                steps.append((f"set to {shown}", lambda: cluster.alter(name, differing)))
+        changed = differing_now()
+        if changed:
+            steps.append((settings_text(changed), lambda: cluster.alter(name, changed)))
 
     done = " and ".join(step for step, _ in steps)
     if module.check_mode and steps:
         return {"changed": True, "msg": f"Topic {name} would be {done}."}
+    made = partitions is None
     for _, change in steps:
         patiently(change, time.monotonic() + timeout)
     if steps:
         partitions = patiently(lambda: settled(cluster, name, wanted), time.monotonic() + timeout)
+    # What follows from settings that the brokers have given it is known by now.
+    if made and (changed := differing_now()):
+        patiently(lambda: cluster.alter(name, changed), time.monotonic() + timeout)
     rows = [
         f"partition {index}: leader {row['leader']}, replicas {row['replicas']}, "
         f"in sync {row['isr']}"
@@ -218,6 +252,11 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     ]
     msg = f"Topic {name}" + (f" was {done}" if done else "") + "; " + "; ".join(rows) + "."
     return {"changed": bool(steps), "msg": msg, "partitions": partitions}
+
+
+def settings_text(settings: dict[str, str]) -> str:
+    """What is said of settings that are changed."""
+    return "set to " + ", ".join(f"{key}={value}" for key, value in sorted(settings.items()))
 
 
 def settled(cluster: Topics, name: str, wanted: int) -> dict[int, dict[str, Any]]:
@@ -242,6 +281,7 @@ def main() -> None:
             "replication_factor": {"type": "int", "required": True},
             "accept_replicas": {"type": "bool", "default": False},
             "config": {"type": "dict", "default": {}},
+            "behind_ms": {"type": "int", "default": -1},
             "timeout": {"type": "int", "default": 60},
         },
         supports_check_mode=True,

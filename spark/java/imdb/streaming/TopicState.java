@@ -13,18 +13,22 @@ import org.apache.kafka.clients.admin.ListOffsetsResult;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.config.ConfigResource;
 import java.util.List;
 
-/** What the brokers say of a topic: its id, and where each partition begins and ends. */
+/** What the brokers say of a topic: its id, where each partition begins and ends, and its settings. */
 public final class TopicState {
     private final String id;
     private final Map<Integer, Long> beginnings;
     private final Map<Integer, Long> ends;
+    private final Map<String, String> settings;
 
-    private TopicState(String id, Map<Integer, Long> beginnings, Map<Integer, Long> ends) {
+    private TopicState(
+            String id, Map<Integer, Long> beginnings, Map<Integer, Long> ends, Map<String, String> settings) {
         this.id = id;
         this.beginnings = beginnings;
         this.ends = ends;
+        this.settings = settings;
     }
 
     /**
@@ -48,8 +52,27 @@ public final class TopicState {
             return new TopicState(
                     description.topicId().toString(),
                     offsets(admin, description, OffsetSpec.earliest(), timeoutMilliseconds),
-                    offsets(admin, description, OffsetSpec.latest(), timeoutMilliseconds));
+                    offsets(admin, description, OffsetSpec.latest(), timeoutMilliseconds),
+                    settings(admin, topic, timeoutMilliseconds));
         }
+    }
+
+    /** The topic's settings; none where the brokers do not tell them, as they are for messages alone. */
+    private static Map<String, String> settings(Admin admin, String topic, int timeoutMilliseconds)
+            throws InterruptedException {
+        ConfigResource resource = new ConfigResource(ConfigResource.Type.TOPIC, topic);
+        Map<String, String> settings = new TreeMap<>();
+        try {
+            admin.describeConfigs(List.of(resource))
+                    .all()
+                    .get(timeoutMilliseconds, TimeUnit.MILLISECONDS)
+                    .get(resource)
+                    .entries()
+                    .forEach(found -> settings.put(found.name(), found.value()));
+        } catch (ExecutionException | TimeoutException notTold) {
+            return Map.of();
+        }
+        return settings;
     }
 
     private static Map<Integer, Long> offsets(
@@ -75,6 +98,11 @@ public final class TopicState {
     /** The first offset of each partition that is still there. */
     public Map<Integer, Long> beginnings() {
         return beginnings;
+    }
+
+    /** The topic's settings by their names; empty where the brokers do not tell them. */
+    public Map<String, String> settings() {
+        return settings;
     }
 
     /** The offset behind the last message of each partition. */

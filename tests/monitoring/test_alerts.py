@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from imdb_producer.metrics import StatusCollector
+from imdb_producer.status import Status
 from imdb_streaming.metrics import MetricsServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,5 +90,15 @@ def test_the_job_tells_every_number_that_its_alerts_read() -> None:
     told = {sample.name for family in server.collector.collect() for sample in family.samples}
     rules = (ROOT / "monitoring/alerts/imdb-streaming.yml").read_text()
     read = set(re.findall(r"\bimdb_streaming_\w+", rules))
+    assert read
+    assert read - told == set()
+
+
+def test_the_producer_tells_every_number_that_its_alerts_read() -> None:
+    collector = StatusCollector()
+    collector.status = Status("basics", "ratings")
+    told = {sample.name for family in collector.collect() for sample in family.samples}
+    rules = (ROOT / "monitoring/alerts/imdb-producer.yml").read_text()
+    read = set(re.findall(r"\bimdb_producer_\w+", rules))
     assert read
     assert read - told == set()

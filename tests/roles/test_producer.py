@@ -167,6 +167,10 @@ def test_is_ready_only_when_it_says_so_and_is_watched(host: Host, variables: Hos
     assert shown(host, "imdb-producer", "WatchdogUSec") == expected
 
 
+def test_it_is_not_a_failure_that_the_broker_has_refused_some(host: Host) -> None:
+    assert shown(host, "imdb-producer", "SuccessExitStatus") == "4"
+
+
 def test_metrics_tell_the_same(host: Host, variables: HostVariables) -> None:
     status = sends_or_has_sent(host)
     text = host.file("/run/imdb-producer/metrics.prom").content_string

@@ -228,7 +228,8 @@ def test_what_was_refused_is_sent_when_the_topic_takes_it_and_not_before(
     assert again.returncode == 4
     assert "Nothing to send" in again.stderr
     assert "imdb_producer_kept_aside 2.0" in file.read_text()
-    other = setting.run(PRODUCER_LIMIT=str(setting.kept), **settings)
+    settings["PRODUCER_LIMIT"] = str(setting.kept)
+    other = setting.run(**settings)
     assert other.returncode == 4
     assert "refuses record" not in other.stderr
     assert setting.status()["refused"] == len(refused_in(setting)) == 2

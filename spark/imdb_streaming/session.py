@@ -91,7 +91,8 @@ def spark_settings(config: Config) -> dict[str, str]:
     optional = {
         "spark.driver.host": config.spark_driver_host,
         "spark.driver.port": config.spark_driver_port,
-        "spark.driver.blockManager.port": config.spark_block_manager_port,
+        # Of the driver and, on their hosts, of the executors.
+        "spark.blockManager.port": config.spark_block_manager_port,
         "spark.ui.port": config.spark_ui_port,
     }
     settings |= storage_settings(str(config.output_path))

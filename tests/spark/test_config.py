@@ -99,8 +99,17 @@ def test_wrong_configuration_exits_2(
 
 def test_spark_gets_what_the_environment_says(environ: dict[str, str]) -> None:
     settings = session.spark_settings(
-        load_config(environ | {"SPARK_DRIVER_MEMORY": "700m", "SPARK_DRIVER_PORT": "7079"})
+        load_config(
+            environ
+            | {
+                "SPARK_DRIVER_MEMORY": "700m",
+                "SPARK_DRIVER_PORT": "7079",
+                "SPARK_BLOCK_MANAGER_PORT": "7080",
+            }
+        )
     )
+    # Spark's word for driver and executors alike: a network may have rules by port.
+    assert settings["spark.blockManager.port"] == "7080"
     assert settings["spark.driver.memory"] == "700m"
     assert settings["spark.driver.port"] == "7079"
     assert "spark.driver.host" not in settings

@@ -37,6 +37,8 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("spark", {"spark_uid": "x"}, ("spark_uid", INT)),
     ("spark", {"spark_work_root": "/srv"}, ("spark_work_root", DEEP)),
     ("spark", {"spark_output_dirs": ["/a/b", "/a b/c"]}, ("spark_output_dirs", "/a b/c", DEEP)),
+    ("spark", {"spark_s3": True}, ("spark_s3_region", "s3a://", "fs.s3a.endpoint")),
+    ("spark", {"spark_s3": True, "spark_s3_region": "Frankfurt"}, ("'Frankfurt'", "eu-central-1")),
     ("spark_master", {"spark_master_start_timeout": "x"}, ("spark_master_start_timeout", INT)),
     ("spark_master", {"spark_master_recovery_dir": "/"}, ("spark_master_recovery_dir", DEEP)),
     ("spark_master", {"spark_master_memory_mb": 600}, (MEMORY, "spark_master_memory_mb=600")),
@@ -65,6 +67,11 @@ RIGHT: list[tuple[str, dict[str, Any]]] = [
     ("zookeeper", {"zookeeper_data_dir": "/srv/zookeeper/"}),
     ("producer", {"producer_https_proxy": "http://u:p%24@proxy:3128/", "producer_no_proxy": "*"}),
     ("kafka", {"kafka_heap_size": "512m", "kafka_data_dir": "/srv/kafka"}),
+    ("spark", {"spark_s3": True, "spark_s3_region": "us-gov-west-1"}),
+    (
+        "spark",
+        {"spark_s3": True, "spark_defaults": {"spark.hadoop.fs.s3a.endpoint": "s3.lan:9000"}},
+    ),
     ("spark_master", {}),
     ("streaming", {"streaming_driver_memory_mb": 512, "streaming_output_path": "s3a://b/parquet"}),
 ]

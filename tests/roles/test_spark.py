@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from testinfra.host import Host
 
@@ -69,6 +71,13 @@ def test_s3a_is_there_where_asked_for(host: Host, variables: HostVariables) -> N
             ". $SPARK_HOME/bin/load-spark-env.sh && ls ${SPARK_DIST_CLASSPATH:-/nothing} || true'"
         )
     assert ("/hadoop-aws-" in listed) == asked
+
+
+def test_s3a_asks_the_buckets_region(host: Host, variables: HostVariables) -> None:
+    with host.sudo(variables["spark_user"]):
+        settings = host.file("/etc/spark/spark-defaults.conf").content_string
+    found = re.findall(r"^spark\.hadoop\.fs\.s3a\.endpoint\.region +(\S+)$", settings, re.M)
+    assert found == ([variables["spark_s3_region"]] if variables["spark_s3"] else [])
 
 
 def test_output_folders_belong_to_it(host: Host, variables: HostVariables) -> None:

@@ -16,8 +16,8 @@ resource "aws_vpc_security_group_ingress_rule" "bastion" {
   security_group_id = aws_security_group.bastion[0].id
   cidr_ipv4         = each.value
   ip_protocol       = "tcp"
-  from_port         = 22
-  to_port           = 22
+  from_port         = local.ports.pipeline_ssh_port
+  to_port           = local.ports.pipeline_ssh_port
   description       = "ssh from the allow-list"
   tags              = { Name = "${var.name} bastion ssh" }
 }
@@ -28,8 +28,8 @@ resource "aws_vpc_security_group_egress_rule" "bastion" {
   security_group_id            = aws_security_group.bastion[0].id
   referenced_security_group_id = aws_security_group.host[each.value].id
   ip_protocol                  = "tcp"
-  from_port                    = 22
-  to_port                      = 22
+  from_port                    = local.ports.pipeline_ssh_port
+  to_port                      = local.ports.pipeline_ssh_port
   description                  = "ssh to ${each.value}"
   tags                         = { Name = "${var.name} ssh" }
 }
@@ -54,8 +54,8 @@ resource "aws_vpc_security_group_ingress_rule" "ssh" {
   security_group_id            = aws_security_group.host[each.value].id
   referenced_security_group_id = aws_security_group.bastion[0].id
   ip_protocol                  = "tcp"
-  from_port                    = 22
-  to_port                      = 22
+  from_port                    = local.ports.pipeline_ssh_port
+  to_port                      = local.ports.pipeline_ssh_port
   description                  = "ssh from the bastion"
   tags                         = { Name = "${var.name} ssh" }
 }

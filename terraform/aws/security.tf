@@ -3,32 +3,24 @@
 # flow's source to each that has its target, at both ends.
 
 locals {
-  # As in inventories/pipeline/group_vars/all/ports.yml, but for kafka_external_port, which nothing here may reach.
-  flows = {
-    zookeeper          = { from = ["kafka", "spark_master"], to = "zookeeper", ports = [2181, 2181] }
-    zookeeper-peer     = { from = ["zookeeper"], to = "zookeeper", ports = [2888, 2888] }
-    zookeeper-election = { from = ["zookeeper"], to = "zookeeper", ports = [3888, 3888] }
-    kafka              = { from = ["kafka", "streaming", "producer"], to = "kafka", ports = [9092, 9092] }
-    spark-master       = { from = ["spark_worker", "streaming"], to = "spark_master", ports = [7077, 7077] }
-    spark-worker       = { from = ["spark_master"], to = "spark_worker", ports = [7078, 7078] }
-    # Spark takes the next port, up to sixteen further, when one is taken.
-    blocks-of-workers = { from = ["spark_worker", "streaming"], to = "spark_worker", ports = [7080, 7096] }
-    blocks-of-driver  = { from = ["spark_worker"], to = "streaming", ports = [7080, 7096] }
-    # streaming_driver_port is 0, any free one: what Linux gives from (net.ipv4.ip_local_port_range).
-    driver = { from = ["spark_master", "spark_worker"], to = "streaming", ports = [32768, 60999] }
-    # A release that several hosts lack goes to one of them, and from there to the others.
-    release-of-zookeeper = { from = ["zookeeper"], to = "zookeeper", ports = [7090, 7090] }
-    release-of-kafka     = { from = ["kafka"], to = "kafka", ports = [7090, 7090] }
-    release-by-masters   = { from = ["spark_master", "spark_worker", "streaming"], to = "spark_master", ports = [7090, 7090] }
-    release-by-workers   = { from = ["spark_master", "spark_worker", "streaming"], to = "spark_worker", ports = [7090, 7090] }
-    release-by-driver    = { from = ["spark_master", "spark_worker", "streaming"], to = "streaming", ports = [7090, 7090] }
-    release-of-producer  = { from = ["producer"], to = "producer", ports = [7090, 7090] }
-    # For the looks before and after a restart, which one master takes at all of them.
-    master-ui = { from = ["spark_master"], to = "spark_master", ports = [8080, 8080] }
-    # For `make tunnel`, which comes in through a master; its own UI, 8080, is at hand there.
-    worker-ui    = { from = ["spark_master"], to = "spark_worker", ports = [8081, 8081] }
-    streaming-ui = { from = ["spark_master"], to = "streaming", ports = [4040, 4040] }
+  # The table of flows and its ports, as Ansible has them; a port that the inventory of these hosts changes counts.
+  knobs      = "${local.repository}/inventories/pipeline/group_vars/all"
+  own_folder = "${local.repository}/inventories/${local.target}/group_vars"
+  own_knobs = join("\n", [
+    for file in concat(sort(fileset(local.own_folder, "all.yml")), sort(fileset(local.own_folder, "all/*.yml"))) : file("${local.own_folder}/${file}")
+  ])
+  given_ports = yamldecode(file("${local.knobs}/ports.yml"))
+  ports = { for name, port in local.given_ports : name =>
+    try(tonumber(regex("(?m)^${name}: *\"?([0-9]+)\"? *(?:#.*)?$", local.own_knobs)[0]), port)
   }
+  flows = [for it in yamldecode(file("${local.knobs}/flows.yml")).pipeline_flows : {
+    name     = it.for
+    from     = it.from
+    to       = it.to
+    port     = it.port
+    protocol = try(it.protocol, "tcp")
+    ports    = local.ports[it.port] == 0 ? local.ports.pipeline_any_port : [local.ports[it.port], local.ports[it.port] + try(it.more, 0)]
+  } if local.ports[it.port] != 0 || try(it.any, false)]
 
   shapes    = { for key, host in var.hosts : key => length(host.groups) == 0 ? "bare" : join("+", sort(host.groups)) }
   shape_set = toset(values(local.shapes))
@@ -36,33 +28,30 @@ locals {
     shape == "bare" ? toset([]) : toset(split("+", shape))
   }
 
-  flow_pairs = flatten([for flow, it in local.flows : [
+  # From hosts to hosts. What the operator's machine asks beside ssh goes through ssh.
+  flow_pairs = flatten([for it in local.flows : [
     for from in local.shape_set : [
-      for to in local.shape_set : { flow = flow, from = from, to = to, ports = it.ports }
-      if contains(local.shape_groups[to], it.to)
+      for to in local.shape_set : { flow = it.name, from = from, to = to, ports = it.ports }
+      if length(setintersection(local.shape_groups[to], it.to)) > 0
     ] if length(setintersection(local.shape_groups[from], it.from)) > 0
   ]])
   # Two flows may come to the same rule, which AWS takes once.
   flow_rules = { for rule, flows in {
     for pair in local.flow_pairs : "${pair.from} to ${pair.to} ${pair.ports[0]}-${pair.ports[1]}" => pair...
-  } : rule => merge(flows[0], { flow = join(" and ", flows[*].flow) }) }
+  } : rule => merge(flows[0], { flow = join(" and ", distinct(flows[*].flow)) }) }
 
-  # To the outside: Debian's archive and AWS by http(s), and time. AWS's own name and time servers need no rule.
-  outside = var.egress == "nat" ? {
-    http  = { protocol = "tcp", port = 80, cidr = "0.0.0.0/0" }
-    https = { protocol = "tcp", port = 443, cidr = "0.0.0.0/0" }
-    ntp   = { protocol = "udp", port = 123, cidr = "0.0.0.0/0" }
-    } : {
-    http  = { protocol = "tcp", port = 80, cidr = local.subnet }
-    https = { protocol = "tcp", port = 443, cidr = local.subnet }
-  }
-  outside_peers = var.egress == "nat" ? {} : merge([for cidr in var.peer_cidrs : {
-    "http ${cidr}"  = { protocol = "tcp", port = 80, cidr = cidr }
-    "https ${cidr}" = { protocol = "tcp", port = 443, cidr = cidr }
-  }]...)
-  outside_rules = merge([for shape in local.shape_set : {
-    for rule, it in merge(local.outside, local.outside_peers) : "${rule} ${shape}" => merge(it, { shape = shape, rule = rule })
-  }]...)
+  # Metrics, for ranges that the operator names.
+  monitored = merge(flatten([for it in local.flows : [for to in local.shape_set : [for cidr in var.monitoring_cidrs : {
+    "${cidr} to ${to} ${it.ports[0]}" = { to = to, cidr = cidr, ports = it.ports }
+  }] if length(setintersection(local.shape_groups[to], it.to)) > 0] if contains(it.from, "monitoring")])...)
+
+  # Beyond the pipeline: everywhere by the NAT gateway, else within the VPC and the networks that it is peered with.
+  # AWS's own name servers need no rule.
+  outside_ranges = var.egress == "nat" ? ["0.0.0.0/0"] : concat([local.subnet], var.peer_cidrs)
+  outside_rules = merge(flatten([for it in local.flows : [for shape in local.shape_set : [for cidr in local.outside_ranges : {
+    "${it.port} ${cidr} ${shape}" = { shape = shape, cidr = cidr, protocol = it.protocol, ports = it.ports, flow = it.name }
+    }] if contains(it.from, "hosts") || length(setintersection(local.shape_groups[shape], it.from)) > 0]
+  if contains(it.to, "outside") && it.port != "pipeline_dns_port"])...)
 }
 
 resource "aws_security_group" "host" {
@@ -103,16 +92,28 @@ resource "aws_vpc_security_group_egress_rule" "flow" {
   tags                         = { Name = "${var.name} ${each.value.flow}" }
 }
 
+resource "aws_vpc_security_group_ingress_rule" "monitoring" {
+  for_each = local.monitored
+
+  security_group_id = aws_security_group.host[each.value.to].id
+  cidr_ipv4         = each.value.cidr
+  ip_protocol       = "tcp"
+  from_port         = each.value.ports[0]
+  to_port           = each.value.ports[1]
+  description       = "metrics"
+  tags              = { Name = "${var.name} metrics" }
+}
+
 resource "aws_vpc_security_group_egress_rule" "outside" {
   for_each = local.outside_rules
 
   security_group_id = aws_security_group.host[each.value.shape].id
   cidr_ipv4         = each.value.cidr
   ip_protocol       = each.value.protocol
-  from_port         = each.value.port
-  to_port           = each.value.port
-  description       = split(" ", each.value.rule)[0]
-  tags              = { Name = "${var.name} ${split(" ", each.value.rule)[0]}" }
+  from_port         = each.value.ports[0]
+  to_port           = each.value.ports[1]
+  description       = each.value.flow
+  tags              = { Name = "${var.name} ${each.value.flow}" }
 }
 
 # S3 by its gateway: its addresses are public ones, which no range above has when there is no NAT.

@@ -191,6 +191,23 @@ variable "bastion_allowed_cidrs" {
   }
 }
 
+variable "monitoring_cidrs" {
+  type        = list(string)
+  description = "IPv4 ranges within the VPC, or routed to it, that may read the metrics of the hosts: those of a Prometheus, such as [\"10.64.0.20/32\"]."
+  default     = []
+
+  validation {
+    condition     = alltrue([for cidr in var.monitoring_cidrs : can(cidrnetmask(cidr))])
+    error_message = "monitoring_cidrs has what is no IPv4 range in CIDR notation: ${join(", ", [for cidr in var.monitoring_cidrs : cidr if !can(cidrnetmask(cidr))])}."
+  }
+  validation {
+    condition = alltrue([for cidr in var.monitoring_cidrs : try(
+      can(regex("^(10\\.|172\\.(1[6-9]|2[0-9]|3[01])\\.|192\\.168\\.|100\\.(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\\.)", cidr)) &&
+    tonumber(split("/", cidr)[1]) >= 16, true)])
+    error_message = "monitoring_cidrs has ranges that are not private or wider than /16: ${join(", ", var.monitoring_cidrs)}. Whoever reads the metrics needs no password: give the address of your Prometheus in the VPC or a peered network, the best is one /32."
+  }
+}
+
 variable "ssm_agent_version" {
   type        = string
   description = "Version of AWS's Session Manager agent that hosts install at first boot (Debian's images have none). A change holds for hosts that are made later."

@@ -1,4 +1,4 @@
-"""A copy of terraform/ in which terraform/aws is applied as a user does it, against moto."""
+"""A copy of terraform/ and its knobs, in which terraform/aws is applied as by a user, to moto."""
 
 from __future__ import annotations
 
@@ -114,14 +114,16 @@ def cli_configuration() -> str:
     ).stdout.strip()
 
 
+def copy_sources(folder: Path) -> None:
+    """Copy terraform/ and the knobs that it reads, without what an init or apply has left."""
+    left = shutil.ignore_patterns(".terraform*", "*.tfstate*", "terraform.tfstate.d")
+    for name in ("terraform", "inventories/pipeline"):
+        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=left)
+
+
 def copy_project(folder: Path, aws: Aws) -> Project:
-    """Copy terraform/ to a folder and init it against moto."""
-    shutil.copytree(
-        ROOT / "terraform",
-        folder / "terraform",
-        symlinks=True,
-        ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", "terraform.tfstate.d"),
-    )
+    """Copy the sources to a folder and init terraform/aws against moto."""
+    copy_sources(folder)
     (folder / "terraform/aws/override.tf").write_text(OVERRIDE)
     plugin = folder / "bin/session-manager-plugin"
     plugin.parent.mkdir()

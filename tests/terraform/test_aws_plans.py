@@ -9,32 +9,21 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
-from .aws_project import ROOT, environment
+from .aws_project import ROOT, copy_sources, environment
 
 AWS = ROOT / "terraform/aws"
 TOPOLOGIES = sorted((ROOT / "terraform/topologies").glob("*.tfvars"))
-# Ports that nothing beyond the host itself may reach, and why.
-CLOSED = {
-    "kafka_external_port": "tools of the operator's machine cannot route to a broker's address",
-    "producer_metrics_port": "it listens on the loopback address unless told otherwise",
-    "streaming_metrics_port": "whoever scrapes it is the operator's own, and says from where",
-}
 EXPECTED = re.compile(r"expect_failures = (\[.*?\])", re.S)
-# Not a port to open but "any free one".
-ANY = {"streaming_driver_port"}
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of terraform/, so that no init of ours meets one of the user's."""
-    folder = tmp_path_factory.mktemp("plans") / "terraform"
-    shutil.copytree(
-        ROOT / "terraform", folder, symlinks=True, ignore=shutil.ignore_patterns(".terraform*")
-    )
-    terraform(folder / "aws", "init", "-input=false", "-backend=false")
-    return folder / "aws"
+    folder = tmp_path_factory.mktemp("plans")
+    copy_sources(folder)
+    terraform(folder / "terraform/aws", "init", "-input=false", "-backend=false")
+    return folder / "terraform/aws"
 
 
 def terraform(folder: Path, *arguments: str) -> str:
@@ -77,19 +66,18 @@ def test_every_variable_with_a_validation_is_refused_something() -> None:
     assert refused == validated
 
 
-def test_every_port_of_the_pipeline_is_a_flow_or_closed_for_a_reason() -> None:
-    group_vars = ROOT / "inventories/pipeline/group_vars/all/ports.yml"
-    ports = yaml.safe_load(group_vars.read_text())
-    text = (AWS / "security.tf").read_text()
-    ranges = [
-        range(int(first), int(last) + 1)
-        for first, last in re.findall(r"ports = \[(\d+), (\d+)\]", text)
-    ]
-    assert ranges
-    opened = {
-        name for name, port in ports.items() if name not in ANY and any(port in it for it in ranges)
-    }
-    assert opened == set(ports) - set(CLOSED) - ANY
+def test_a_port_that_the_inventory_of_these_hosts_changes_is_opened(
+    project: Path, tmp_path: Path
+) -> None:
+    knobs = project.parents[1] / "inventories/aws/group_vars/all"
+    knobs.mkdir(parents=True)
+    try:
+        (knobs / "ports.yml").write_text("kafka_port: 19092 # ours\nstreaming_metrics_port: 0\n")
+        (knobs / "vault.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n3336\n")
+        said = terraform(project, "test", "-filter=tests/ports.tftest.hcl")
+    finally:
+        shutil.rmtree(project.parents[1] / "inventories/aws")
+    assert "Success! 1 passed, 0 failed." in said
 
 
 def test_the_lock_has_every_platform() -> None:

@@ -173,6 +173,23 @@ run "a_key_encrypts_all" {
   }
 }
 
+run "a_prometheus_may_read_the_metrics_and_nothing_else" {
+  command = plan
+
+  variables {
+    monitoring_cidrs = ["10.64.0.20/32", "192.168.7.0/24"]
+    hosts = {
+      "1" = { groups = ["zookeeper", "kafka", "spark_master", "spark_worker", "producer"] }
+      "2" = { groups = ["streaming"] }
+    }
+  }
+
+  assert {
+    condition     = { for it in aws_vpc_security_group_ingress_rule.monitoring : it.cidr_ipv4 => [it.from_port, it.to_port, it.tags.Name]... } == { for cidr in var.monitoring_cidrs : cidr => [[9402, 9402, "pipeline metrics"]] }
+    error_message = "each range must reach the port of the metrics, on the hosts of the job alone"
+  }
+}
+
 run "each_zone_may_have_its_nat" {
   command = plan
 
@@ -218,6 +235,7 @@ run "values_of_the_wrong_shape_are_refused" {
     egress                 = "open"
     access                 = "public"
     bastion_allowed_cidrs  = ["203.0.113.7/32", "0.0.0.0/0"]
+    monitoring_cidrs       = ["prometheus"]
     ssm_agent_version      = "latest"
     volume_gb              = { kafka = 0 }
     kms_key_arn            = "alias/mine"
@@ -226,7 +244,7 @@ run "values_of_the_wrong_shape_are_refused" {
 
   expect_failures = [
     var.name, var.region, var.tags, var.arch, var.debian_release, var.debian_mirror, var.subnet, var.peer_cidrs,
-    var.zones, var.egress, var.access, var.bastion_allowed_cidrs, var.ssm_agent_version, var.volume_gb,
+    var.zones, var.egress, var.access, var.bastion_allowed_cidrs, var.monitoring_cidrs, var.ssm_agent_version, var.volume_gb,
     var.kms_key_arn, var.output_noncurrent_days,
   ]
 }
@@ -239,9 +257,10 @@ run "china_a_small_subnet_a_zone_twice_and_the_world_in_halves_are_refused" {
     subnet                = "10.80.0.0/24"
     zones                 = ["eu-central-1a", "eu-central-1a"]
     bastion_allowed_cidrs = ["0.0.0.0/1", "128.0.0.0/1"]
+    monitoring_cidrs      = ["203.0.113.7/32"]
   }
 
-  expect_failures = [var.region, var.subnet, var.zones, var.bastion_allowed_cidrs]
+  expect_failures = [var.region, var.subnet, var.zones, var.bastion_allowed_cidrs, var.monitoring_cidrs]
 }
 
 run "a_subnet_that_aws_refuses_and_the_world_of_ipv6_are_refused" {
@@ -251,9 +270,10 @@ run "a_subnet_that_aws_refuses_and_the_world_of_ipv6_are_refused" {
     subnet                = "10.0.0.0/8"
     zones                 = []
     bastion_allowed_cidrs = ["::/0"]
+    monitoring_cidrs      = ["10.0.0.0/8"]
   }
 
-  expect_failures = [var.subnet, var.zones, var.bastion_allowed_cidrs]
+  expect_failures = [var.subnet, var.zones, var.bastion_allowed_cidrs, var.monitoring_cidrs]
 }
 
 run "a_subnet_with_bits_behind_its_prefix_is_refused" {

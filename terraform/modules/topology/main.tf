@@ -12,6 +12,7 @@ locals {
   numbers = { for key, host in var.hosts : key =>
     coalesce(host.number, 10 + parseint(substr(sha256(key), 0, 6), 16) % 240)
   }
+  free_numbers = [for number in range(10, 250) : number if !contains(values(local.numbers), number)]
   shared_numbers = { for key, number in local.numbers : key => number
     if length([for other in values(local.numbers) : other if other == number]) > 1
   }
@@ -53,7 +54,7 @@ locals {
       "Host \"${key}\" has the number ${host.number}; it must be a whole number from 10 to 249."
     if host.number == null ? false : !(host.number >= 10 && host.number <= 249 && floor(host.number) == host.number)],
     length(local.shared_numbers) == 0 ? [] : [
-      "Several hosts got one number in the subnet: ${join(", ", [for key, number in local.shared_numbers : "${key} -> ${number}"])}. Give one of them another `number` (10 to 249) in hosts."
+      "Several hosts got one number in the subnet: ${join(", ", [for key, number in local.shared_numbers : "${key} -> ${number}"])}. Give the one that is new another `number` in hosts, such as ${join(" or ", slice(local.free_numbers, 0, min(2, length(local.free_numbers))))}; one that is there must keep its own, as it would be replaced."
     ],
     length(local.missing) == 0 ? [] : [
       "No host has ${length(local.missing) == 1 ? "the group" : "any of the groups"} ${join(", ", local.missing)}: the pipeline needs at least one host in each. Give them to a host, or take one of terraform/topologies/*.tfvars. (Hosts that all have no group are made bare.)"

@@ -124,11 +124,28 @@ run "two_hosts_on_one_number" {
     hosts = {
       a = { groups = [], cpus = 2, memory_mb = 8192, disk_gb = 20, number = 70 }
       b = { groups = [], cpus = 2, memory_mb = 8192, disk_gb = 20, number = 70 }
+      c = { groups = [], cpus = 2, memory_mb = 8192, disk_gb = 20, number = 10 }
     }
   }
 
   assert {
-    condition     = strcontains(output.message, "a -> 70, b -> 70")
+    condition     = strcontains(output.message, "a -> 70, b -> 70") && strcontains(output.message, "the one that is new another `number` in hosts, such as 11 or 12;")
+    error_message = output.message
+  }
+}
+
+run "two_keys_whose_hashes_are_one_number" {
+  command = plan
+
+  variables {
+    hosts = {
+      zoo-1 = { groups = [], cpus = 2, memory_mb = 8192, disk_gb = 20 }
+      job-2 = { groups = [], cpus = 2, memory_mb = 8192, disk_gb = 20 }
+    }
+  }
+
+  assert {
+    condition     = length(output.problems) == 1 && strcontains(output.message, "job-2 -> 238, zoo-1 -> 238")
     error_message = output.message
   }
 }

@@ -185,8 +185,12 @@ resource "aws_route" "nat" {
 
 # egress = endpoints
 
+locals {
+  endpoint_numbers = { ssm = 250, ssmmessages = 251, ec2messages = 252 }
+}
+
 resource "aws_vpc_endpoint" "interface" {
-  for_each = var.egress == "endpoints" && var.access == "ssm" ? toset(["ssm", "ssmmessages", "ec2messages"]) : toset([])
+  for_each = var.egress == "endpoints" && var.access == "ssm" ? toset(keys(local.endpoint_numbers)) : toset([])
 
   vpc_id              = aws_vpc.this.id
   service_name        = "com.amazonaws.${var.region}.${each.value}"
@@ -195,4 +199,13 @@ resource "aws_vpc_endpoint" "interface" {
   subnet_ids          = [for zone in sort(local.zone_set) : aws_subnet.private[zone].id]
   security_group_ids  = [aws_security_group.endpoints[0].id]
   tags                = { Name = "${var.name} ${each.value}" }
+
+  # Addresses behind those of hosts (10 to 249): AWS would take any, and so that of a host that comes later.
+  dynamic "subnet_configuration" {
+    for_each = sort(local.zone_set)
+    content {
+      subnet_id = aws_subnet.private[subnet_configuration.value].id
+      ipv4      = cidrhost(local.private_subnets[subnet_configuration.value], local.endpoint_numbers[each.value])
+    }
+  }
 }

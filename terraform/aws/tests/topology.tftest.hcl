@@ -141,6 +141,12 @@ run "ssm_and_endpoints" {
     error_message = "Session Manager needs its three endpoints"
   }
   assert {
+    condition = toset(flatten([for it in aws_vpc_endpoint.interface : [for subnet in it.subnet_configuration : subnet.ipv4]])) == toset(
+      flatten([for it in aws_subnet.private : [for number in [250, 251, 252] : cidrhost(it.cidr_block, number)]])
+    )
+    error_message = "an endpoint must not take an address that may be a host's, which are 10 to 249"
+  }
+  assert {
     condition     = toset([for it in aws_vpc_security_group_egress_rule.outside : it.cidr_ipv4]) == toset(["10.90.0.0/20", "10.64.0.0/24"])
     error_message = "hosts may talk to the VPC and its peers only"
   }

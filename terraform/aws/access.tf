@@ -66,7 +66,7 @@ resource "aws_instance" "bastion" {
 
   count = var.access == "bastion" ? 1 : 0
 
-  ami                    = terraform_data.image.output
+  ami                    = data.aws_ami.debian.id
   instance_type          = "t4g.nano"
   key_name               = aws_key_pair.operator.key_name
   subnet_id              = aws_subnet.public["0"].id
@@ -87,6 +87,11 @@ resource "aws_instance" "bastion" {
     kms_key_id            = var.kms_key_arn
     delete_on_termination = true
     tags                  = { Name = "${var.name} bastion system" }
+  }
+
+  lifecycle {
+    # As with hosts.
+    ignore_changes = [ami, user_data]
   }
 
   depends_on = [aws_route.public, aws_route_table_association.public]

@@ -73,7 +73,7 @@ resource "aws_instance" "host" {
 
   for_each = local.machines
 
-  ami           = terraform_data.image.output
+  ami           = data.aws_ami.debian.id
   instance_type = local.instance_types[each.key]
   key_name      = aws_key_pair.operator.key_name
 
@@ -125,8 +125,9 @@ resource "aws_instance" "host" {
   }
 
   lifecycle {
-    # These matter at first boot only; a change of them is no reason to stop or replace a host.
-    ignore_changes = [key_name, user_data]
+    # These matter at first boot only; a change of them is no reason to stop or replace a host. An image that Debian has
+    # withdrawn serves the hosts that were made from it.
+    ignore_changes = [ami, key_name, user_data]
     precondition {
       condition = alltrue([for id, volume in local.volumes :
         aws_ebs_volume.data[id].availability_zone == aws_subnet.private[tostring(local.host_zone[each.key])].availability_zone

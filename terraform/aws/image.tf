@@ -4,6 +4,8 @@ locals {
   debian_owner = "136693071363"
 }
 
+# The newest image, for hosts that are made now. A host keeps the image that it was made from (ignore_changes) until it is
+# replaced, one at a time: docs/aws.md, "Another image, another Debian".
 data "aws_ami" "debian" {
   owners      = [local.debian_owner]
   most_recent = true
@@ -34,16 +36,5 @@ data "aws_ami" "debian" {
       condition     = self.owner_id == local.debian_owner && self.architecture == "arm64"
       error_message = "The image ${self.id} belongs to ${self.owner_id} and is for ${self.architecture}; it must be Debian's (${local.debian_owner}) and for arm64."
     }
-  }
-}
-
-# The image, once chosen, stays until another release is asked for: a new image of Debian replaces no host.
-# To take the newest: terraform apply -replace=terraform_data.image
-resource "terraform_data" "image" {
-  triggers_replace = [var.debian_release, var.arch]
-  input            = data.aws_ami.debian.id
-
-  lifecycle {
-    ignore_changes = [input]
   }
 }

@@ -81,7 +81,7 @@ variable "arch" {
 
 variable "debian_release" {
   type        = string
-  description = "Code name of the hosts' Debian. Another one replaces all hosts; their data volumes stay."
+  description = "Code name of the hosts' Debian. A change holds for hosts that are made or replaced later: docs/aws.md says how one after another is."
   default     = "bookworm"
 
   validation {

@@ -29,10 +29,12 @@ CREDENTIALS = {
 }
 # The image to be found, and those that must not be: older, or of another kind or owner.
 IMAGE = "ami-0debian12arm64000"
+OTHER_IMAGE = "ami-0debian12old00000"
+TRIXIE_IMAGE = "ami-0debian13arm64000"
 IMAGES = [
     (IMAGE, "debian-12-arm64-20261101-2300", "arm64", DEBIAN, "2026-11-01T23:00:00.000Z"),
     (
-        "ami-0debian12old00000",
+        OTHER_IMAGE,
         "debian-12-arm64-20260101-2",
         "arm64",
         DEBIAN,
@@ -46,7 +48,7 @@ IMAGES = [
         "2026-11-02T00:00:00Z",
     ),
     (
-        "ami-0debian13arm64000",
+        TRIXIE_IMAGE,
         "debian-13-arm64-20261103-1",
         "arm64",
         DEBIAN,

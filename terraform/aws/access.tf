@@ -74,6 +74,14 @@ resource "aws_instance" "bastion" {
   ebs_optimized          = true
   tags                   = { Name = "${var.name} bastion" }
 
+  # All hosts are connected to at once, and each connection comes by one of the bastion's own: sshd would begin to drop
+  # at ten.
+  user_data = <<-SCRIPT
+    #!/bin/sh
+    echo 'MaxStartups 100' >/etc/ssh/sshd_config.d/pipeline.conf
+    systemctl reload ssh
+  SCRIPT
+
   metadata_options {
     http_endpoint               = "enabled"
     http_tokens                 = "required"

@@ -41,7 +41,8 @@ locals {
   # Session Manager: AWS leads to the instance of that id and no other, so its key may be taken at first sight.
   # Bastion: what is between the bastion and the host is this VPC; on the way to the bastion, the first sight is a risk.
   proxy_commands = {
-    ssm = "aws ssm start-session --region ${var.region} --target %h --document-name AWS-StartSSHSession --parameters portNumber=%p"
+    # AWS refuses what comes too fast, and is then asked again, more and more slowly, for up to a minute and a half.
+    ssm = "env AWS_RETRY_MODE=standard AWS_MAX_ATTEMPTS=8 aws ssm start-session --region ${var.region} --target %h --document-name AWS-StartSSHSession --parameters portNumber=%p"
     bastion = join(" ", [
       "ssh -W %h:%p -i \"${local.ssh_folder}/id_ed25519\" -o IdentitiesOnly=yes -o ConnectTimeout=10",
       "-o \"UserKnownHostsFile=\\\"${local.ssh_folder}/known_hosts\\\"\" -o StrictHostKeyChecking=accept-new",
@@ -76,15 +77,23 @@ module "inventory" {
   ssh_options = {
     ProxyCommand          = local.proxy_commands[var.access]
     StrictHostKeyChecking = "accept-new"
-    ConnectTimeout        = "30"
+    ConnectTimeout        = local.connect_timeout
   }
   replication_factor = var.replication_factor
-  facts              = { output = local.output }
+  facts = {
+    output = local.output
+    # Else S3A asks another region, which nothing leads to without a way out.
+    s3_region       = var.region
+    connect_timeout = local.connect_timeout
+  }
 
   depends_on = [terraform_data.known_host, aws_volume_attachment.data]
 }
 
 locals {
+  # Seconds. Each connection starts AWS's command line and opens a session, and all hosts are connected to at once.
+  connect_timeout = "120"
+
   output = "s3a://${aws_s3_bucket.output.bucket}"
 
   # What `make tunnel` puts on localhost: the first host of each group.

@@ -9,24 +9,30 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+import yaml
 from botocore.exceptions import ClientError
 
-from .aws_moto import IMAGE, REGION, Aws, moto_server
-from .aws_project import Project, copy_project
+from .aws_moto import CREDENTIALS, IMAGE, OTHER_IMAGE, REGION, TRIXIE_IMAGE, Aws, moto_server
+from .aws_project import ROOT, Project, copy_project
 from .inventories import check_inventory
 
 ZONES = [f"{REGION}a", f"{REGION}b", f"{REGION}c"]
 ALLOWED = "203.0.113.0/24"
+# One more than AWS's command line tries by itself.
+REFUSALS = 5
 HOST = 'aws_instance.host["1"]'
 CORE = {"zookeeper", "kafka"}
 GROUPS = {
@@ -403,12 +409,10 @@ def test_hosts_are_open_to_the_flows_of_the_pipeline_alone(cluster: Deployment) 
     master, worker = "spark_master", "spark_worker"
     assert flows(cluster) == {
         *(("bastion", group, 22, 22) for group in (core, edge, master, worker)),
-        (core, core, 2181, 2181),
-        (master, core, 2181, 2181),
+        *((group, core, 2181, 2181) for group in (core, master, edge)),
         (core, core, 2888, 2888),
         (core, core, 3888, 3888),
-        (core, core, 9092, 9092),
-        (edge, core, 9092, 9092),
+        *((group, core, 9092, 9092) for group in (core, worker, edge)),
         (worker, master, 7077, 7077),
         (edge, master, 7077, 7077),
         (master, worker, 7078, 7078),
@@ -423,6 +427,26 @@ def test_hosts_are_open_to_the_flows_of_the_pipeline_alone(cluster: Deployment) 
         (core, core, 7090, 7090),
         *((a, b, 7090, 7090) for a in (master, worker, edge) for b in (master, worker, edge)),
     }
+
+
+def test_every_flow_of_the_table_is_open(cluster: Deployment) -> None:
+    knobs = ROOT / "inventories/pipeline/group_vars/all"
+    ports = yaml.safe_load((knobs / "ports.yml").read_text())
+    table = yaml.safe_load((knobs / "flows.yml").read_text())["pipeline_flows"]
+    groups = {"+".join(sorted(it)): it for it in GROUPS["cluster"].values()}
+    missing = [
+        (source, target, it["port"])
+        for it in table
+        for source in groups
+        for target in groups
+        if groups[source] & set(it["from"]) and groups[target] & set(it["to"])
+        if not any(
+            first <= (ports[it["port"]] or 40000) <= last
+            for start, end, first, last in flows(cluster)
+            if (start, end) == (source, target)
+        )
+    ]
+    assert missing == []
 
 
 def test_s3_is_reached_without_the_internet(deployment: Deployment) -> None:
@@ -455,6 +479,7 @@ def test_ansible_reads_the_inventory(deployment: Deployment) -> None:
         assert found["host_arch"] == "arm64"
         assert found["streaming_output_path"] == f"s3a://{deployment.bucket}/parquet"
         assert found["streaming_output_path_csv"] == f"s3a://{deployment.bucket}/csv"
+        assert found["spark_s3_region"] == REGION
         assert found.get("host_volumes", []) == [
             {
                 "device": "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_"
@@ -482,11 +507,74 @@ def test_ssh_goes_through_session_manager(single: Deployment) -> None:
     assert settings["hostname"] == instance
     assert settings["user"] == "admin"
     assert settings["stricthostkeychecking"] == "accept-new"
-    assert settings["proxycommand"].startswith("aws ssm start-session ")
+    assert " aws ssm start-session " in settings["proxycommand"]
     assert f"--region {REGION} --target %h " in settings["proxycommand"]
     assert "AWS-StartSSHSession --parameters portNumber=%p" in settings["proxycommand"]
     # Ansible names the host by its address, for which the same must hold.
     assert ssh_settings(single, instance)["proxycommand"] == settings["proxycommand"]
+
+
+def test_sessions_may_take_long_to_come_up(single: Deployment) -> None:
+    # Ansible gives its own timeout to ssh, on the command line; mitogen waits for as long.
+    assert int(ssh_settings(single, "pipeline-1")["connecttimeout"]) >= 120
+    inventory = yaml.safe_load(Path(single.project.outputs()["inventory"]).read_text())
+    assert int(inventory["all"]["hosts"]["pipeline-1"]["ansible_ssh_timeout"]) >= 120
+
+
+class Throttling(BaseHTTPRequestHandler):
+    """Session Manager as it is when too many ask: it refuses the first requests."""
+
+    refused = 0
+
+    def do_POST(self) -> None:
+        """Refuse, or name a session."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        if Throttling.refused < REFUSALS:
+            Throttling.refused += 1
+            self.answer(400, {"__type": "ThrottlingException", "message": "Rate exceeded"})
+        else:
+            self.answer(200, {"SessionId": "s-1", "TokenValue": "t", "StreamUrl": "wss://x"})
+
+    def answer(self, status: int, body: dict[str, str]) -> None:
+        """Send it."""
+        self.send_response(status)
+        self.send_header("Content-Type", "application/x-amz-json-1.1")
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Say nothing."""
+
+
+def test_a_session_that_is_refused_for_haste_is_asked_for_again(
+    single: Deployment, tmp_path: Path
+) -> None:
+    command = (
+        ssh_settings(single, "pipeline-1")["proxycommand"].replace("%h", "i-0").replace("%p", "22")
+    )
+    plugin = tmp_path / "session-manager-plugin"
+    plugin.write_text("#!/bin/sh\necho started\n")
+    plugin.chmod(0o755)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Throttling)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        done = subprocess.run(
+            ["sh", "-c", command],
+            env={
+                **os.environ,
+                **CREDENTIALS,
+                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
+                "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    finally:
+        server.shutdown()
+    assert (done.returncode, Throttling.refused) == (0, REFUSALS), done.stderr
+    assert "started" in done.stdout
 
 
 def test_ssh_goes_through_the_bastion(cluster: Deployment) -> None:
@@ -584,10 +672,40 @@ def test_no_volume_goes_unasked(cluster: Deployment, command: str, arguments: li
     assert cluster.project.changes(*cluster.variables) == ""
 
 
-def test_another_image_replaces_no_host(cluster: Deployment) -> None:
-    # The newest of Debian's images is now another one than the hosts were made from.
+def images(deployment: Deployment) -> dict[str, str]:
+    """Return the image of each running instance."""
+    return {name: it["ImageId"] for name, it in deployment.instances().items()}
+
+
+def test_a_withdrawn_image_stays_with_its_hosts_and_stops_no_new_one(cluster: Deployment) -> None:
+    before, volumes = images(cluster), cluster.volumes()
     cluster.aws.client("ec2").deregister_image(ImageId=IMAGE)
     assert cluster.project.changes(*cluster.variables) == ""
+
+    # A host more, and one that is replaced, alone: both have what is the newest image now.
+    topology = (cluster.project.root / "../topologies/cluster.tfvars").read_text()
+    more = cluster.project.root / "more.tfvars"
+    more.write_text(
+        topology.replace("hosts = {", 'hosts = {\n  worker-4 = { groups = ["spark_worker"] }')
+    )
+    variables = [f"-var-file={more}", *cluster.variables[1:]]
+    cluster.project.apply(*variables, '-replace=aws_instance.host["core-2"]')
+
+    now = images(cluster)
+    assert set(now) == {*before, "wide-worker-4"}
+    newer = {name for name in now if now[name] != before.get(name)}
+    assert newer == {"wide-worker-4", "wide-core-2"}
+    assert {now[name] for name in newer} == {OTHER_IMAGE}
+    for name in ("wide-core-2 kafka", "wide-core-2 zookeeper"):
+        assert cluster.volumes()[name]["VolumeId"] == volumes[name]["VolumeId"]
+
+    # Nor does another Debian replace any but those that are named.
+    trixie = [*variables, "-var=debian_release=trixie"]
+    assert cluster.project.changes(*trixie) == ""
+    cluster.project.apply(*trixie, '-replace=aws_instance.host["worker-4"]')
+    assert images(cluster) == now | {"wide-worker-4": TRIXIE_IMAGE}
+    cluster.project.apply(*cluster.variables)
+    assert set(cluster.instances()) == set(before)
 
 
 def test_a_replaced_host_keeps_data_and_address(single: Deployment) -> None:

@@ -1,8 +1,10 @@
 """S3 as moto plays it, for Spark: a server on the loopback, a bucket in it."""
 
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ class S3:
     """A running server with a bucket."""
 
     endpoint: str
+    log: Path
     bucket: str = "tables"
 
     @property
@@ -67,6 +70,18 @@ class S3:
         found = self.client().list_multipart_uploads(Bucket=self.bucket)
         return [upload["Key"] for upload in found.get("Uploads", ())]
 
+    def requests(self) -> Counter[str]:
+        """How often it was asked so far, by what AWS has a price for, but for file sources: the
+        topic of the tests is one, and hosts have Kafka."""
+        asked = re.findall(
+            r'"(?:\x1b\[\d+m)*(GET|HEAD|PUT|POST|DELETE) (\S+) HTTP', self.log.read_text()
+        )
+        return Counter(
+            "list" if method == "GET" and "?" in path and "prefix=" in path else method.lower()
+            for method, path in asked
+            if "/sources/" not in path and "%2Fsources" not in path
+        )
+
     def use(self, spark: SparkSession) -> None:
         """Let Spark find it, in file systems that it opens from now on."""
         conf: Any = spark.sparkContext._jsc.hadoopConfiguration()
@@ -87,7 +102,7 @@ def s3_server(folder: Path) -> Iterator[S3]:
         )
         try:
             wait_until_it_answers(process, port, folder / "moto.log")
-            s3 = S3(f"http://127.0.0.1:{port}")
+            s3 = S3(f"http://127.0.0.1:{port}", folder / "moto.log")
             s3.client().create_bucket(
                 Bucket=s3.bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
             )

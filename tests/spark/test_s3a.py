@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,9 @@ from imdb_streaming.config import Config, load_config
 from imdb_streaming.files import uri, write_atomically
 from imdb_streaming.guards import StartRefusedError
 from imdb_streaming.job import Load
+from imdb_streaming.schema import KAFKA_SCHEMA
 from imdb_streaming.storage import StorageError, open_places
+from imdb_streaming.transformations import parse_events
 
 from ..pipeline.chaos_expected import Stored, differences, expected_tables
 from ..pipeline.chaos_messages import plan
@@ -27,6 +30,10 @@ from .batches import Send, run_to_end, silver, store
 
 if TYPE_CHECKING:
     from .s3 import S3
+
+PATHS = ("OUTPUT_PATH", "OUTPUT_PATH_CSV")
+#: Of a batch, as docs/aws.md has them: put, post and list; get and head. Deleting costs nothing.
+DEAR_REQUESTS, CHEAP_REQUESTS = 60, 45
 
 pytestmark = pytest.mark.usefixtures("executors_without_python")
 
@@ -170,6 +177,47 @@ def test_nothing_but_tables_and_checkpoints_is_left(
         f"{state}{name}" for name in ("_run.json", "_totals.json", "delta-0000000000")
     }
     assert s3.unfinished_uploads() == []
+
+
+def test_a_batch_asks_the_bucket_as_often_as_is_documented(
+    cloud: SparkSession,
+    in_bucket: dict[str, str],
+    topic: Path,
+    send: Send,
+    movie: dict[str, Any],
+    s3: S3,
+) -> None:
+    """What docs/aws.md reckons with. The start of a run and its end are no part of it."""
+
+    def asked_for(batches: int) -> Counter[str]:
+        paths = {name: f"{in_bucket[name].rstrip('/')}-{batches}" for name in PATHS}
+        config = load_config(in_bucket | paths)
+        guards.prepare_folders(config)
+        config = open_places(config, cloud)
+        job.take_up(config)
+        stream = cloud.readStream.schema(KAFKA_SCHEMA).option("maxFilesPerTrigger", 1)
+        guards.check_belongs_together(config)
+        before = s3.requests()
+        load = Load.start(
+            config, cloud, parse_events(stream.parquet(str(topic))), trigger={"availableNow": True}
+        )
+        try:
+            assert load.query.awaitTermination(240)
+        finally:
+            load.query.stop()
+            load.metrics.close()
+        assert load.sink.table_rows == batches
+        return s3.requests() - before
+
+    for number in range(2):
+        send(movie | {"tconst": f"tt{number}"})
+    few = asked_for(2)
+    for number in range(2, 6):
+        send(movie | {"tconst": f"tt{number}"})
+    each = {kind: (count - few[kind]) / 4 for kind, count in asked_for(6).items()}
+    dear = sum(each.get(kind, 0) for kind in ("put", "post", "list"))
+    assert 0 < dear <= DEAR_REQUESTS, each
+    assert 0 < each["get"] + each["head"] <= CHEAP_REQUESTS, each
 
 
 def test_crash_between_file_and_checkpoint_does_not_duplicate_rows(

@@ -479,7 +479,7 @@ def test_ansible_reads_the_inventory(deployment: Deployment) -> None:
         assert found["host_arch"] == "arm64"
         assert found["streaming_output_path"] == f"s3a://{deployment.bucket}/parquet"
         assert found["streaming_output_path_csv"] == f"s3a://{deployment.bucket}/csv"
-        assert found["spark_s3_region"] == REGION
+        assert found["host_s3_region"] == REGION
         assert found.get("host_volumes", []) == [
             {
                 "device": "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_"
@@ -516,9 +516,9 @@ def test_ssh_goes_through_session_manager(single: Deployment) -> None:
 
 def test_sessions_may_take_long_to_come_up(single: Deployment) -> None:
     # Ansible gives its own timeout to ssh, on the command line; mitogen waits for as long.
-    assert int(ssh_settings(single, "pipeline-1")["connecttimeout"]) >= 120
+    assert int(ssh_settings(single, "aws-1")["connecttimeout"]) >= 120
     inventory = yaml.safe_load(Path(single.project.outputs()["inventory"]).read_text())
-    assert int(inventory["all"]["hosts"]["pipeline-1"]["ansible_ssh_timeout"]) >= 120
+    assert int(inventory["all"]["hosts"]["aws-1"]["host_connect_timeout"]) >= 120
 
 
 class Throttling(BaseHTTPRequestHandler):
@@ -549,9 +549,7 @@ class Throttling(BaseHTTPRequestHandler):
 def test_a_session_that_is_refused_for_haste_is_asked_for_again(
     single: Deployment, tmp_path: Path
 ) -> None:
-    command = (
-        ssh_settings(single, "pipeline-1")["proxycommand"].replace("%h", "i-0").replace("%p", "22")
-    )
+    command = ssh_settings(single, "aws-1")["proxycommand"].replace("%h", "i-0").replace("%p", "22")
     plugin = tmp_path / "session-manager-plugin"
     plugin.write_text("#!/bin/sh\necho started\n")
     plugin.chmod(0o755)

@@ -13,6 +13,8 @@ locals {
     LOCAL_BRIDGE = local.bridge
     LOCAL_SUBNET = local.subnet
     LOCAL_ARCH   = var.arch
+
+    LOCAL_NAME_SERVERS = join(" ", var.name_servers)
   }
 }
 
@@ -83,6 +85,6 @@ resource "terraform_data" "preflight" {
 
   provisioner "local-exec" {
     command     = "${local.scripts}/preflight.sh"
-    environment = local.environment
+    environment = merge(local.environment, { LOCAL_DEBIAN_MIRROR = var.debian_mirror })
   }
 }

@@ -102,6 +102,17 @@ variable "subnet" {
   }
 }
 
+variable "name_servers" {
+  type        = list(string)
+  description = "IPv4 addresses of the hosts' name servers. Empty: those that this machine asks."
+  default     = []
+
+  validation {
+    condition     = alltrue([for it in var.name_servers : can(cidrhost("${it}/32", 0)) && !startswith(it, "127.")])
+    error_message = "name_servers must be IPv4 addresses that hosts can reach, such as [\"192.168.1.1\"]; 127.0.0.1 is a host itself."
+  }
+}
+
 # storage
 
 variable "state_dir" {

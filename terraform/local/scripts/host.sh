@@ -93,38 +93,53 @@ $(tail -n 15 "$LOCAL_FOLDER/console.log")"
 # The supervisor outlives terraform, in a control group of its own: hosts that share one would meddle with each
 # other's services. Where systemd runs the machine it is a unit, else a session.
 launch() {
-    local variables
+    local name variables=()
     if [ -d /run/systemd/system ]; then
-        mapfile -t variables < <(compgen -e LOCAL_ | sed 's/^/--setenv=/')
-        systemd-run --quiet --collect --unit="imdb-$LOCAL_MACHINE" --property=Delegate=yes --property=KillMode=mixed \
-            --property="StandardOutput=append:$LOCAL_FOLDER/console.log" --property=StandardError=inherit \
-            "${variables[@]}" "$(realpath "$0")" supervise "$LOCAL_MACHINE"
+        for name in $(compgen -e LOCAL_); do variables+=("--setenv=$name=${!name}"); done
+        systemd-run --quiet --collect --unit="$unit" --slice=system.slice --property=Delegate=yes \
+            --property=KillMode=mixed --property="StandardOutput=append:$LOCAL_FOLDER/console.log" \
+            --property=StandardError=inherit "${variables[@]}" "$(realpath "$0")" supervise "$LOCAL_MACHINE"
     else
         setsid "$0" supervise "$LOCAL_MACHINE" <&- >>"$LOCAL_FOLDER/console.log" 2>&1 &
     fi
 }
 
-# The control groups of a host where there is no systemd to make them: of cgroup v2, or of v1's named hierarchy and v2 beside.
+# The control groups of a host: of cgroup v2, or of v1's named hierarchy and v2 beside. systemd makes and removes those
+# of its unit.
 cgroups() {
-    local hierarchy
-    [ ! -d /run/systemd/system ] || return 0
+    local hierarchy group=/$unit
+    [ ! -d /run/systemd/system ] || group=/system.slice/$unit.service
     for hierarchy in /sys/fs/cgroup/systemd /sys/fs/cgroup/unified /sys/fs/cgroup; do
-        [ ! -e "$hierarchy/cgroup.procs" ] || echo "$hierarchy/imdb-$LOCAL_MACHINE"
+        [ ! -e "$hierarchy/cgroup.procs" ] || echo "$hierarchy$group"
     done
 }
 
+# A group of cgroup v2 has processes or passes controllers on to its subgroups, never both. So the supervisor moves into
+# a subgroup, and nspawn, which makes groups of its own, gets another.
 enter_cgroups() {
+    local group controller
+    for group in $(cgroups); do
+        mkdir -p "$group/supervisor"
+        echo $$ >"$group/supervisor/cgroup.procs"
+        for controller in $(cat "$group/cgroup.controllers" 2>/dev/null || true); do
+            echo "+$controller" >"$group/cgroup.subtree_control" || echo "the host goes without controller $controller" >&2
+        done
+    done
+}
+
+enter_host_cgroups() {
     local group
     for group in $(cgroups); do
-        mkdir -p "$group"
-        echo $$ >"$group/cgroup.procs"
+        mkdir -p "$group/host"
+        echo "$BASHPID" >"$group/host/cgroup.procs"
     done
 }
 
+# Processes that were killed may stay for a moment.
 remove_cgroups() {
     local group
     for group in $(cgroups); do
-        # Processes that were killed may stay for a moment.
+        group=$group${1:-}
         [ ! -d "$group" ] || find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || return 1
     done
 }
@@ -134,22 +149,25 @@ emulated() { [ "$LOCAL_ARCH" != "$(uname -m | sed s/aarch64/arm64/)" ]; }
 
 # Keep the host running over its own reboots. Ends when it is powered off or dies.
 supervise() {
-    local nspawn status
+    local nspawn status ending=
     enter_cgroups
     echo $$ >"$LOCAL_FOLDER/supervisor.pid"
-    while :; do
-        # What systemd shows of a start that takes long can fill the console, and nspawn miss to empty it: the
-        # host's PID 1 then waits for good. Failures are shown.
-        systemd-nspawn --quiet --register=no --keep-unit --boot --directory="$root" \
-            --machine="$LOCAL_MACHINE" --hostname="$LOCAL_HOST" \
-            --network-bridge="$LOCAL_BRIDGE" --resolv-conf=off --timezone=off --link-journal=no \
-            --bind="$LOCAL_OUTPUT:/opt/spark-output" --console=passive systemd.show_status=error &
+    # The machine shuts down: so does the host, with its services in order.
+    trap 'ending=yes; power_off' TERM
+    while [ -z "$ending" ]; do
+        wait_for 10 remove_cgroups /host || fail "processes of host $LOCAL_HOST do not end: see $(cgroups | head -n 1)"
+        run_nspawn &
         nspawn=$!
         identity "$nspawn" >"$LOCAL_FOLDER/nspawn.id"
         wait_for 20 note_init "$nspawn" || true # it died at once; the status below says so
         ! emulated || wait_for 20 set_address || echo "could not set the address of $LOCAL_HOST" >&2
         status=0
         wait "$nspawn" || status=$?
+        # A signal ends the wait, and not the host.
+        while [ "$status" -eq 143 ] && kill -0 "$nspawn" 2>/dev/null; do
+            status=0
+            wait "$nspawn" || status=$?
+        done
         # 133 is how nspawn says that the host asked for a reboot.
         [ "$status" -eq 133 ] || break
     done
@@ -157,6 +175,17 @@ supervise() {
     kill_host
     unmount
     rm -f "$LOCAL_FOLDER/supervisor.pid"
+}
+
+run_nspawn() {
+    trap - TERM
+    enter_host_cgroups
+    # What systemd shows of a start that takes long can fill the console, and nspawn miss to empty it: the
+    # host's PID 1 then waits for good. Failures are shown.
+    exec systemd-nspawn --quiet --register=no --keep-unit --boot --directory="$root" \
+        --machine="$LOCAL_MACHINE" --hostname="$LOCAL_HOST" \
+        --network-bridge="$LOCAL_BRIDGE" --resolv-conf=off --timezone=off --link-journal=no \
+        --bind="$LOCAL_OUTPUT:/opt/spark-output" --console=passive systemd.show_status=error
 }
 
 # Note the host's PID 1, a child of nspawn: nspawn can be killed and leave it behind.
@@ -196,19 +225,24 @@ kill_host() {
 }
 gone() { ! lives "$1"; }
 
+power_off() { # systemd's signal for poweroff.target
+    local pid
+    ! lives "$LOCAL_FOLDER/init.id" || { read -r pid _ <"$LOCAL_FOLDER/init.id" && kill -s RTMIN+4 "$pid" 2>/dev/null; } || true
+}
+
 # An orderly shutdown within 10 s, then a hard one.
 stop() {
-    local pid
     if lives "$LOCAL_FOLDER/init.id"; then
-        read -r pid _ <"$LOCAL_FOLDER/init.id"
-        kill -s RTMIN+4 "$pid" 2>/dev/null || true # systemd's signal for poweroff.target
+        power_off
         wait_for 10 gone "$LOCAL_FOLDER/init.id" || true # then it is killed
     fi
     kill_host
     wait_for 10 supervisor_gone || fail "the supervisor of host $LOCAL_HOST does not end"
     unmount
+    wait_for 10 unit_gone || fail "the unit $unit of host $LOCAL_HOST does not end: see systemctl status $unit"
     wait_for 10 remove_cgroups || fail "processes of host $LOCAL_HOST do not end: see $(cgroups | head -n 1)"
 }
+unit_gone() { [ ! -d /run/systemd/system ] || [ "$(systemctl show --property=LoadState --value "$unit")" = not-found ]; }
 supervisor_gone() {
     local pid
     pid=$(cat "$LOCAL_FOLDER/supervisor.pid" 2>/dev/null) || return 0

@@ -35,8 +35,9 @@ resource "terraform_data" "emulation" {
 resource "terraform_data" "image" {
   triggers_replace = local.image
 
+  # The folder is the operator's where that can be, who keeps other caches beside the images.
   provisioner "local-exec" {
-    command     = "${local.scripts}/image.sh"
+    command     = "mkdir -p \"$(dirname \"$LOCAL_IMAGE\")\" 2>/dev/null; ${local.scripts}/image.sh"
     environment = local.image_environment
   }
 

@@ -8,14 +8,15 @@ as_root "$@"
 if [ -n "${LOCAL_FOLDER:-}" ]; then
     disk=$LOCAL_FOLDER/disk
     root=$disk/root
+    unit=imdb-$LOCAL_MACHINE
 fi
 
 create() {
     local upper=$disk/upper
     [ ! -e "$LOCAL_FOLDER/image" ] || return 0 # a disk that is there is never made anew
-    mkdir -p "$disk/work" "$root" "$upper/etc/ssh"
-    chmod 0700 "$disk"
-    chmod 0755 "$upper"
+    install -d -m 0755 "$LOCAL_STATE" "$LOCAL_STATE/hosts" "$LOCAL_FOLDER" # terraform reads it as the operator
+    install -d -m 0700 "$disk"
+    install -d -m 0755 "$disk/work" "$root" "$upper" "$upper/etc" "$upper/etc/ssh"
 
     echo "$LOCAL_HOST" >"$upper/etc/hostname"
     tr -d - </proc/sys/kernel/random/uuid >"$upper/etc/machine-id"

@@ -4,6 +4,8 @@
 set -euo pipefail
 # Where Debian has nft, and where a user's PATH does not lead.
 PATH="$PATH:/usr/sbin:/sbin"
+# Services on hosts, and terraform as the operator, read what is made here, whatever the operator's umask.
+umask 022
 
 fail() {
     printf 'Error: %s\n' "$*" >&2

@@ -6,10 +6,8 @@ as_root "$@"
 
 case "${1:-}" in
 write)
-    mkdir -p "$LOCAL_STATE"
+    install -d -m 0755 "$LOCAL_STATE"
     printf '%s\n' "$LOCAL_LOCATION" >"$LOCAL_STATE/environment"
-    # Terraform reads it as the operator.
-    chmod 0644 "$LOCAL_STATE/environment"
     ;;
 delete)
     rm -f "$LOCAL_STATE/environment"

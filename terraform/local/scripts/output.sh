@@ -6,7 +6,7 @@ as_root "$@"
 
 case "${1:-}" in
 create)
-    mkdir -p "$LOCAL_STATE/output"
+    install -d -m 0755 "$LOCAL_STATE" "$LOCAL_STATE/output"
     ;;
 delete)
     rm -rf "${LOCAL_STATE:?}/output"

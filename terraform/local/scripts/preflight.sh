@@ -12,6 +12,9 @@ need nft nftables
 need ssh-keygen openssh-client
 need python3 python3
 need flock util-linux
+# mmdebstrap checks Debian's packages by it; Debian has it from the start, other distributions do not.
+[ -e /usr/share/keyrings/debian-archive-keyring.gpg ] ||
+    missing+=("/usr/share/keyrings/debian-archive-keyring.gpg (Debian and Ubuntu package debian-archive-keyring)")
 case "$LOCAL_ARCH-$(uname -m)" in
 arm64-x86_64) need arch-test arch-test; need qemu-aarch64-static qemu-user-static ;;
 x86_64-aarch64) need arch-test arch-test; need qemu-x86_64-static qemu-user-static ;;

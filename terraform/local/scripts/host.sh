@@ -66,10 +66,7 @@ Address=$LOCAL_ADDRESS/24
 Gateway=$LOCAL_GATEWAY
 LinkLocalAddressing=no
 NETWORK
-    # Name servers that the host can reach through the NAT: the machine's, but for its loopback stub.
-    local source=/etc/resolv.conf
-    [ ! -e /run/systemd/resolve/resolv.conf ] || source=/run/systemd/resolve/resolv.conf
-    grep -vE '^nameserver (127\.|::1)' "$source" >"$root/etc/resolv.conf" || true
+    write_resolv_conf "$root"
 }
 
 unmount() {

@@ -56,3 +56,32 @@ wait_for() {
         sleep 0.1
     done
 }
+
+# Name servers that hosts can reach, one a line: those that the operator names, else the machine's. Hosts have IPv4
+# through NAT, so a server on the machine's loopback is not one of them, but those that it asks itself are.
+name_servers() {
+    local file found
+    # shellcheck disable=SC2086  # one argument a server
+    [ -z "${LOCAL_NAME_SERVERS:-}" ] || { printf '%s\n' $LOCAL_NAME_SERVERS && return; }
+    for file in /etc/resolv.conf /run/systemd/resolve/resolv.conf /run/NetworkManager/no-stub-resolv.conf \
+        /run/dnsmasq/resolv.conf /run/resolvconf/resolv.conf /etc/resolv.dnsmasq* /etc/dnsmasq.conf /etc/dnsmasq.d/*; do
+        [ -r "$file" ] || continue
+        found=$(sed -nE 's/^(nameserver[[:space:]]+|server=)(([0-9]+\.){3}[0-9]+)([[:space:]#].*)?$/\2/p' "$file" |
+            grep -vE '^(127|0)\.') || continue
+        echo "$found"
+        return
+    done
+}
+
+write_resolv_conf() { # a host's root folder; without a server it keeps the file that it has
+    local servers
+    servers=$(name_servers)
+    if [ -z "$servers" ]; then
+        echo "Warning: this machine knows no name server that hosts can reach, so they look up no new names. Set name_servers." >&2
+        return
+    fi
+    {
+        grep -sE '^(search|domain|options)[[:space:]]' /etc/resolv.conf || true
+        echo "nameserver ${servers//$'\n'/$'\nnameserver '}"
+    } >"$1/etc/resolv.conf"
+}

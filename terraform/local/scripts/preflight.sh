@@ -24,7 +24,22 @@ if [ ${#missing[@]} -gt 0 ]; then
     fail "this machine lacks ${list%, }. Install them (tools/setup does on Debian) and run terraform apply again."
 fi
 
+# Terraform reads the hosts' state as the operator.
+folder=$LOCAL_STATE
+until [ -d "$folder" ] || [ "$folder" = / ]; do folder=$(dirname "$folder"); done
+[ -x "$folder" ] ||
+    fail "$folder is closed to $(id -un), who runs terraform and must see the hosts' state in it. Open it (sudo chmod 0755 $folder), or set state_dir to another folder."
+
 as_root "$@"
+
+if [ -z "$(name_servers)" ]; then
+    servers=$({ cat /etc/resolv.conf 2>/dev/null || true; } | awk '$1 == "nameserver" { print $2 }' | paste -sd ' ')
+    # Hosts whose mirror is an address need no names.
+    if [ -n "$servers" ] && ! [[ "${LOCAL_DEBIAN_MIRROR:-}" =~ ://[0-9.]+[:/] ]]; then
+        fail "hosts would have no DNS: they cannot reach the name servers of this machine's /etc/resolv.conf ($servers), which are on its loopback or have no IPv4 address, and nothing says whom those ask. Name servers that hosts can reach: name_servers = [\"192.0.2.53\"] among the inputs, or terraform apply -var 'name_servers=[\"192.0.2.53\"]'."
+    fi
+    echo "Warning: this machine has no name server that hosts can reach, so they will look up no names but each other's." >&2
+fi
 
 case "$(stat -f -c %T "$(d=$LOCAL_STATE; until [ -d "$d" ]; do d=$(dirname "$d"); done; echo "$d")")" in
 overlayfs) fail "$LOCAL_STATE lies on an overlay file system, which cannot carry the hosts' overlays. Set state_dir to a folder on a disk." ;;

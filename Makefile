@@ -74,6 +74,7 @@ hosts: ## Make the hosts alone, or bring back those that died (terraform apply)
 	@tools/environment check $(given)
 	@$(setup)
 	@$(init)
+	@$(if $(filter local,$(target)),terraform/local/scripts/network.sh repair,:)
 	@$(providers) $(terraform) apply $(tf_input)
 	@$(if $(filter-out local,$(target)),$(python) tools/reach.py --environment $(NAME),:)
 
@@ -142,6 +143,11 @@ test-terraform: ## Plans, contract and security scan of all targets; aws applied
 test-libvirt: ## An emulated virtual machine with Kafka, for real
 	@TARGET=libvirt tools/setup
 	@.venv/bin/pytest tests/terraform/test_libvirt.py
+
+.PHONY: test-laptop
+test-laptop: ## A machine of every day on both Debians: systemd, firewall, VPN, umask; hosts and the pipeline on it
+	@tools/setup
+	@tools/test-laptop
 
 .PHONY: test-cluster
 test-cluster: ## Ten hosts: verified, rolled, grown, and hosts replaced while data flows

@@ -108,6 +108,26 @@ run "a_subnet_of_another_size_is_refused" {
   expect_failures = [var.subnet]
 }
 
+run "a_name_server_on_the_hosts_loopback_is_refused" {
+  command = plan
+
+  variables {
+    name_servers = ["127.0.0.53"]
+  }
+
+  expect_failures = [var.name_servers]
+}
+
+run "a_name_server_that_is_a_name_is_refused" {
+  command = plan
+
+  variables {
+    name_servers = ["dns.example.org"]
+  }
+
+  expect_failures = [var.name_servers]
+}
+
 run "a_relative_state_dir_is_refused" {
   command = plan
 

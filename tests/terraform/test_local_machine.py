@@ -148,6 +148,18 @@ def test_a_host_keeps_its_name_servers_where_none_is_known(tmp_path: Path) -> No
     assert file.read_text(encoding="ascii") == "search example.org\nnameserver 10.0.0.53\n"
 
 
+def test_a_hosts_own_link_is_not_followed_on_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/resolv.conf").symlink_to(tmp_path / "machine")
+    (tmp_path / "machine").touch()
+    run(
+        machine_with("nameserver 10.0.0.53")
+        + f". '{SCRIPTS}/lib.sh'; write_resolv_conf '{tmp_path}'"
+    )
+    assert (tmp_path / "machine").read_text(encoding="ascii") == ""
+    assert (tmp_path / "etc/resolv.conf").read_text(encoding="ascii") == "nameserver 10.0.0.53\n"
+
+
 # preflight
 
 PREFLIGHT = f"'{SCRIPTS}/preflight.sh'"

@@ -76,6 +76,8 @@ name_servers() {
 write_resolv_conf() { # a host's root folder; without a server it keeps the file that it has
     local servers
     servers=$(name_servers)
+    # A link of the host's own would be followed on this machine.
+    [ ! -L "$1/etc/resolv.conf" ] || rm "$1/etc/resolv.conf"
     if [ -z "$servers" ]; then
         echo "Warning: this machine knows no name server that hosts can reach, so they look up no new names. Set name_servers." >&2
         return

@@ -178,12 +178,14 @@ supervise() {
 run_nspawn() {
     trap - TERM
     enter_host_cgroups
+    local options=()
+    read -ra options <<<"${LOCAL_NSPAWN_OPTIONS:-}" # tools/test-laptop has some
     # What systemd shows of a start that takes long can fill the console, and nspawn miss to empty it: the
     # host's PID 1 then waits for good. Failures are shown.
     exec systemd-nspawn --quiet --register=no --keep-unit --boot --directory="$root" \
         --machine="$LOCAL_MACHINE" --hostname="$LOCAL_HOST" \
         --network-bridge="$LOCAL_BRIDGE" --resolv-conf=off --timezone=off --link-journal=no \
-        --bind="$LOCAL_OUTPUT:/opt/spark-output" --console=passive systemd.show_status=error
+        --bind="$LOCAL_OUTPUT:/opt/spark-output" --console=passive "${options[@]}" systemd.show_status=error
 }
 
 # Note the host's PID 1, a child of nspawn: nspawn can be killed and leave it behind.

@@ -208,6 +208,26 @@ def test_repair_lets_the_hosts_through_again(machine: Machine, disturb: str) -> 
     assert sorted(machine.rules().splitlines()) == rules, "a second repair changes something"
 
 
+def test_a_firewall_that_lets_nobody_change_it_is_named(machine: Machine) -> None:
+    chain = "chain inet corp shut { type filter hook forward priority 0 ; policy drop ; }"
+    machine.begin(
+        machine.enter(
+            "bash",
+            "-c",
+            # A table that is owned goes with its owner.
+            "exec 3> >(nft -i >/dev/null); echo 'add table inet corp { flags owner; }' >&3;"
+            f"echo 'add {chain}' >&3; until nft list table inet corp 2>&1 | grep -q drop; do"
+            " sleep 0.1; done; echo; exec sleep 300",
+        )
+    )
+    done = machine.network("up")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.startswith(
+        "Warning: the firewall of this machine that owns the nftables table corp"
+    )
+    assert f"goes to {BRIDGE}" in done.stdout
+
+
 def test_repair_without_hosts_does_nothing(machine: Machine) -> None:
     machine.repair()
     assert machine.rules() == ""

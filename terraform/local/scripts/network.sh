@@ -93,7 +93,7 @@ for entry in json.load(sys.stdin)["nftables"]:
 }
 
 let_through() { # chain, bridge
-    { forget "$1" "$2" && printf 'insert rule %s %s "%s" accept\n' "$1" iifname "$2" "$1" oifname "$2"; } | nft -f -
+    { forget "$1" "$2" && printf 'insert rule %s %s "%s" accept\n' "$1" iifname "$2" "$1" oifname "$2"; } | nft -f - 2>/dev/null
 }
 
 forget() { # chain, bridge: the commands that delete our rules from it

@@ -253,6 +253,14 @@ def test_playbooks_are_lists_of_roles() -> None:
         assert "tasks" not in play, play["name"]
 
 
+def test_workers_that_wait_for_a_restart_have_it_before_the_job_is_started() -> None:
+    # After an upgrade of Java they start no executors, and the job cannot come up.
+    plays = load(ROOT / "ansible/site.yml")
+    steps = [play.get("ansible.builtin.import_playbook") or play["roles"][0] for play in plays]
+    workers, rolled = steps.index("spark_worker"), steps.index("rolling_spark.yml")
+    assert workers < rolled < steps.index("streaming")
+
+
 def test_no_errors_are_ignored() -> None:
     files = [*(ROOT / "roles").glob("*/*/*.yml"), *(ROOT / "ansible").glob("*.yml")]
     assert [str(path) for path in files if "ignore_errors" in path.read_text()] == []

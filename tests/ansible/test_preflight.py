@@ -19,6 +19,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 INT, FLOAT = "unable to convert to int", "unable to convert to float"
 DEEP = "two folders deep"
+REFUSED = ("'my_host'", "Spark refuses", "without _")
 MEMORY = "512 MiB of memory"
 
 # A role, the variables that it gets, and what it must say of them.
@@ -31,6 +32,9 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("kafka", {"kafka_start_timeout": "abc"}, ("kafka_start_timeout", INT)),
     ("kafka", {"kafka_data_dir": "/data"}, ("kafka_data_dir", "'/data'", DEEP)),
     ("kafka", {"kafka_data_dir": "/var/.."}, ("kafka_data_dir", DEEP)),
+    ("kafka", {"kafka_tmp_dir": "tmp"}, ("kafka_tmp_dir", DEEP)),
+    ("kafka", {"kafka_address": "0.0.0.0"}, ("kafka_address", "'0.0.0.0'")),
+    ("kafka", {"kafka_external_address": "broker 1"}, ("kafka_external_address", "'broker 1'")),
     ("kafka", {}, (MEMORY, "kafka_heap_size=1024", "Ask for less")),
     ("kafka_topic", {"kafka_topic_wait_timeout": "x"}, ("kafka_topic_wait_timeout", INT)),
     ("kafka_topic", {"kafka_topic_behind_ms": -2}, ("kafka_topic_behind_ms", "'-2'", "or -1")),
@@ -39,6 +43,24 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("spark", {"spark_output_dirs": ["/a/b", "/a b/c"]}, ("spark_output_dirs", "/a b/c", DEEP)),
     ("spark", {"spark_s3": True}, ("spark_s3_region", "s3a://", "fs.s3a.endpoint")),
     ("spark", {"spark_s3": True, "spark_s3_region": "Frankfurt"}, ("'Frankfurt'", "eu-central-1")),
+    ("spark", {"spark_log_level": "loud"}, ("spark_log_level", "'loud'")),
+    ("spark", {"spark_executor_log_mb": 0}, ("spark_executor_log_mb", "from 1 up")),
+    ("spark_master", {"spark_master_address": "my_host"}, ("spark_master_address", *REFUSED)),
+    ("spark_master", {"spark_master_address": "node.1"}, ("spark_master_address", "'node.1'")),
+    ("spark_worker", {"spark_worker_address": "my_host"}, ("spark_worker_address", *REFUSED)),
+    (
+        "spark_worker",
+        {"spark_worker_masters": "spark://right:7077,my_host:7077"},
+        ("spark_worker_masters names my_host,", "without _"),
+    ),
+    # By default it is what the inventory calls the host.
+    ("spark_worker", {"ansible_host": "my_host"}, ("spark_worker_address", *REFUSED)),
+    ("streaming", {"streaming_address": "my_host"}, ("streaming_address", *REFUSED)),
+    (
+        "streaming",
+        {"streaming_master": "spark://my_host:7077"},
+        ("streaming_master names my_host",),
+    ),
     ("spark_master", {"spark_master_start_timeout": "x"}, ("spark_master_start_timeout", INT)),
     ("spark_master", {"spark_master_recovery_dir": "/"}, ("spark_master_recovery_dir", DEEP)),
     ("spark_master", {"spark_master_memory_mb": 600}, (MEMORY, "spark_master_memory_mb=600")),
@@ -72,8 +94,17 @@ RIGHT: list[tuple[str, dict[str, Any]]] = [
         "spark",
         {"spark_s3": True, "spark_defaults": {"spark.hadoop.fs.s3a.endpoint": "s3.lan:9000"}},
     ),
-    ("spark_master", {}),
-    ("streaming", {"streaming_driver_memory_mb": 512, "streaming_output_path": "s3a://b/parquet"}),
+    ("kafka", {"kafka_heap_size": "512m", "kafka_address": "under_score.example"}),
+    ("spark_master", {"spark_master_address": "127.0.0.1"}),
+    ("spark_master", {"spark_master_address": "node-1.example"}),
+    (
+        "streaming",
+        {
+            "streaming_driver_memory_mb": 512,
+            "streaming_output_path": "s3a://b/parquet",
+            "streaming_address": "192.0.2.1",
+        },
+    ),
 ]
 
 
@@ -118,6 +149,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             "hosts": hosts,
             "vars": {
                 "ansible_connection": "local",
+                "ansible_host": "127.0.0.1",
                 "ansible_python_interpreter": sys.executable,
                 "service_host_memory_mb": 512,
             },

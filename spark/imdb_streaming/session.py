@@ -17,6 +17,9 @@ from imdb_streaming.storage_settings import storage_settings
 EXECUTOR_COLLECTOR = "-XX:+UseParallelGC"
 DRIVER_COLLECTOR = "-XX:+UseSerialGC"
 DRIVER_COMPILER = "-XX:TieredStopAtLevel=1"
+#: A driver whose heap is full ends, and systemd starts the job anew: half alive it would hang.
+#: Executors have Spark's own handler, which ends them too, but first frees what a task can spill.
+DRIVER_OUT_OF_MEMORY = "-XX:+ExitOnOutOfMemoryError"
 
 #: How long the job asks a broker, before it asks others where a partition is now. With Kafka's own
 #: times a host without power held up the job for long after other brokers had taken over.
@@ -86,7 +89,10 @@ def spark_settings(config: Config) -> dict[str, str]:
     # Java itself reads these too, in the driver's JVM.
     driver_options = os.environ.get("JDK_JAVA_OPTIONS", "")
     settings["spark.driver.extraJavaOptions"] = " ".join(
-        filter(None, [_collector(DRIVER_COLLECTOR, driver_options), DRIVER_COMPILER])
+        filter(
+            None,
+            [_collector(DRIVER_COLLECTOR, driver_options), DRIVER_COMPILER, DRIVER_OUT_OF_MEMORY],
+        )
     )
     optional = {
         "spark.driver.host": config.spark_driver_host,

@@ -234,6 +234,24 @@ def test_task_names_begin_with_their_file(tasks: Path) -> None:
 
 
 @every_role
+def test_no_umask_changes_the_rights_of_folders_and_of_what_is_above_them(role: Path) -> None:
+    # Ansible gives a folder that it makes above another one the same owner and rights, or root's
+    # umask: closed to the other services that have folders there.
+    tasks = [task for path in sorted(role.glob("tasks/*.yml")) for task in flatten(load(path))]
+    made = [
+        task for task in tasks if task.get("ansible.builtin.file", {}).get("state") == "directory"
+    ]
+    for task in made:
+        given = task["ansible.builtin.file"]
+        assert {"owner", "group", "mode"} <= set(given), task["name"]
+        assert "omit" not in f"{given}", task["name"]
+    chosen = [task for task in made if re.search(r"_(dirs?|root|folders)\b", str(task))]
+    imported = [task.get("ansible.builtin.import_role", {}).get("tasks_from") for task in tasks]
+    # Role release makes folders directly under /opt.
+    assert not chosen or role.name == "release" or "parents" in imported
+
+
+@every_role
 def test_a_role_has_no_handlers(role: Path) -> None:
     # A run that is cut off loses them: what is to be restarted is seen on the host (role service).
     assert list(role.glob("handlers/*")) == []

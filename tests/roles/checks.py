@@ -91,6 +91,37 @@ def is_confined(host: Host, *units: str) -> None:
     assert judged.stdout == ""
 
 
+def ends_without_memory(host: Host, unit: str, policy: str = "stop") -> None:
+    """Assert that a JVM whose heap is full ends, and what the kernel's choice of a process ends.
+
+    Executors are not looked at: Spark ends them itself, after it has freed what it can.
+    """
+    assert host.check_output("systemctl show --property=OOMPolicy --value %s", unit) == policy
+    processes = host.check_output(
+        f"for group in $(grep -lsF /{unit}.service /proc/[0-9]*/cgroup); do "
+        "tr '\\0' ' ' <${group%cgroup}cmdline 2>/dev/null; echo; done"
+    )
+    jvms = [
+        line
+        for line in processes.splitlines()
+        if "/bin/java " in line and "CoarseGrainedExecutorBackend" not in line
+    ]
+    assert jvms, processes
+    assert [line for line in jvms if "-XX:+ExitOnOutOfMemoryError" not in line] == []
+
+
+def runs_native_code(host: Host, unit: str) -> None:
+    """Assert that a unit may run what it unpacks in its /tmp, however the host mounts its own."""
+    assert host.check_output("systemctl show --property=ExecPaths --value %s", unit) == "/tmp"
+    pid = host.check_output("systemctl show --property=MainPID --value %s", unit)
+    if pid != "0":
+        with host.sudo():
+            mounts = host.check_output("cat /proc/%s/mounts", pid).splitlines()
+        options = [line.split()[3].split(",") for line in mounts if line.split()[1] == "/tmp"]
+        assert options, mounts
+        assert "noexec" not in options[-1]
+
+
 def writes_only(host: Host, name: str, *folders: str) -> None:
     """Assert that outside of its folders a user may write just what everybody may."""
     pruned = " -o ".join(f"-path {folder}" for folder in ("/dev", "/proc", "/sys", *folders))

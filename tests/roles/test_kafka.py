@@ -7,6 +7,7 @@ from testinfra.host import Host
 
 from ..variables import HostVariables
 from .checks import (
+    ends_without_memory,
     has_user,
     is_closed,
     is_confined,
@@ -16,6 +17,7 @@ from .checks import (
     owns,
     properties,
     runs_as,
+    runs_native_code,
     writes_only,
 )
 
@@ -91,6 +93,14 @@ def test_configuration_is_not_its_own(host: Host, variables: HostVariables) -> N
 
 def test_settings_that_may_be_secrets_are_closed(host: Host) -> None:
     is_closed(host, "/etc/kafka/server.properties")
+
+
+def test_heap_that_is_full_ends_it(host: Host) -> None:
+    ends_without_memory(host, "kafka")
+
+
+def test_native_code_may_be_run(host: Host) -> None:
+    runs_native_code(host, "kafka")
 
 
 def test_is_confined(host: Host) -> None:

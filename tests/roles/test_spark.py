@@ -38,6 +38,36 @@ def test_writes_nothing_but_work_and_tables(host: Host, variables: HostVariables
     )
 
 
+# Starts three programs as each of Spark's own scripts does it, one after the other; the first is
+# killed before the second starts. Prints which of the first two have a folder then.
+SCRATCH = r"""
+notes=$(mktemp -d)
+start() {
+    bash -c '. /etc/spark/spark-env.sh; echo "$SPARK_LOCAL_DIRS" >"$0"; exec sleep 60' \
+        "$notes/$1" >/dev/null 2>&1 &
+    until [ -s "$notes/$1" ]; do sleep 0.1; done
+}
+end() { kill -KILL "$1"; wait "$1"; }
+start killed
+end $! 2>/dev/null
+start living
+living=$!
+start last
+for name in killed living; do if [ -d "$(cat "$notes/$name")" ]; then echo "$name"; fi; done
+end $! 2>/dev/null
+end $living 2>/dev/null
+rm -r "$notes"
+"""
+
+
+def test_scratch_of_what_was_killed_is_removed_and_no_other(
+    host: Host, variables: HostVariables
+) -> None:
+    with host.sudo(variables["spark_user"]):
+        kept = host.run("timeout 120 bash -c %s", SCRATCH)
+    assert kept.stdout.split() == ["living"], kept
+
+
 def test_submit_is_on_the_path_and_of_the_version(host: Host, variables: HostVariables) -> None:
     shown = host.run("timeout 300 spark-submit --version")
     assert shown.rc == 0, shown

@@ -9,7 +9,17 @@ from testinfra.host import Host
 
 from ..variables import HostVariables, Variables
 from ..waiting import wait_for
-from .checks import fetch_json, is_confined, is_up, listens, owns, patience, runs_as
+from .checks import (
+    ends_without_memory,
+    fetch_json,
+    is_confined,
+    is_up,
+    listens,
+    owns,
+    patience,
+    runs_as,
+    runs_native_code,
+)
 
 testinfra_hosts = ["ansible://spark_master"]
 pytestmark = [pytest.mark.verify, pytest.mark.unit("spark-master")]
@@ -54,6 +64,14 @@ def test_recovery_folder_is_for_the_release_that_runs(host: Host, variables: Hos
 
 def test_takes_no_applications_by_http(host: Host) -> None:
     assert ":6066 " not in host.check_output("ss --listening --tcp --numeric")
+
+
+def test_heap_that_is_full_ends_it(host: Host) -> None:
+    ends_without_memory(host, "spark-master")
+
+
+def test_native_code_may_be_run(host: Host) -> None:
+    runs_native_code(host, "spark-master")
 
 
 def test_is_confined(host: Host) -> None:

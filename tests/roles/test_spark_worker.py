@@ -6,7 +6,16 @@ import pytest
 from testinfra.host import Host
 
 from ..variables import HostVariables
-from .checks import fetch_json, is_confined, is_up, listens, owns, runs_as
+from .checks import (
+    ends_without_memory,
+    fetch_json,
+    is_confined,
+    is_up,
+    listens,
+    owns,
+    runs_as,
+    runs_native_code,
+)
 
 testinfra_hosts = ["ansible://spark_worker"]
 pytestmark = [pytest.mark.verify, pytest.mark.unit("spark-worker")]
@@ -29,6 +38,14 @@ def test_work_folder_is_its_own(host: Host, variables: HostVariables) -> None:
     owns(host, variables["spark_worker_work_dir"], variables["spark_worker_user"])
 
 
+def test_heap_that_is_full_ends_it_and_no_executor_takes_it_along(host: Host) -> None:
+    ends_without_memory(host, "spark-worker", "continue")
+
+
+def test_native_code_may_be_run(host: Host) -> None:
+    runs_native_code(host, "spark-worker")
+
+
 def test_is_confined(host: Host) -> None:
     is_confined(host, "spark-worker")
 
@@ -38,3 +55,17 @@ def test_offers_what_the_inventory_says(host: Host, variables: HostVariables) ->
     state = fetch_json(host, f"http://{address}:{port}/json/")
     assert state["cores"] == variables["spark_worker_cores"]
     assert state["memory"] == variables["spark_worker_memory_mb"]
+
+
+def test_executors_write_little_and_within_bounds(host: Host, variables: HostVariables) -> None:
+    with host.sudo():
+        settings = host.check_output("cat /etc/spark/spark-defaults.conf")
+        written = host.check_output("find %s -name 'std*'", variables["spark_worker_work_dir"])
+        for name in written.split():
+            assert not host.run("grep --max-count=3 '^INFO ' %s", name).stdout, name
+    rolling = dict(line.split() for line in settings.splitlines() if ".rolling." in line)
+    assert rolling == {
+        "spark.executor.logs.rolling.strategy": "size",
+        "spark.executor.logs.rolling.maxSize": str(variables["spark_executor_log_mb"] * 1048576),
+        "spark.executor.logs.rolling.maxRetainedFiles": str(variables["spark_executor_log_files"]),
+    }

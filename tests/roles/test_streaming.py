@@ -9,7 +9,17 @@ import pytest
 from testinfra.host import Host
 
 from ..variables import HostVariables
-from .checks import environment, is_confined, is_kept_from, is_up, listens, patience, runs_as
+from .checks import (
+    ends_without_memory,
+    environment,
+    is_confined,
+    is_kept_from,
+    is_up,
+    listens,
+    patience,
+    runs_as,
+    runs_native_code,
+)
 
 testinfra_hosts = ["ansible://streaming"]
 pytestmark = [pytest.mark.verify, pytest.mark.unit("imdb-streaming")]
@@ -60,6 +70,15 @@ def test_runs_as_sparks_user(host: Host, variables: HostVariables) -> None:
 def test_configuration_is_not_its_own(host: Host, variables: HostVariables) -> None:
     is_kept_from(host, "/etc/imdb-streaming", variables["streaming_user"])
     is_kept_from(host, ENVIRONMENT, variables["streaming_user"])
+
+
+def test_heap_that_is_full_ends_it(host: Host) -> None:
+    ends_without_memory(host, "imdb-streaming")
+
+
+def test_native_code_may_be_run(host: Host) -> None:
+    runs_native_code(host, "imdb-streaming")
+    runs_native_code(host, "imdb-streaming-compact")
 
 
 def test_is_confined(host: Host) -> None:

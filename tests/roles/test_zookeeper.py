@@ -7,6 +7,7 @@ from testinfra.host import Host
 
 from ..variables import HostVariables
 from .checks import (
+    ends_without_memory,
     has_user,
     is_confined,
     is_kept_from,
@@ -15,6 +16,7 @@ from .checks import (
     owns,
     properties,
     runs_as,
+    runs_native_code,
     writes_only,
 )
 
@@ -79,6 +81,14 @@ def test_its_id_is_not_its_own(host: Host, variables: HostVariables) -> None:
     if variables["zookeeper_servers"]:
         path = f"{variables['zookeeper_data_dir']}/myid"
         is_kept_from(host, path, variables["zookeeper_user"])
+
+
+def test_heap_that_is_full_ends_it(host: Host) -> None:
+    ends_without_memory(host, "zookeeper")
+
+
+def test_native_code_may_be_run(host: Host) -> None:
+    runs_native_code(host, "zookeeper")
 
 
 def test_is_confined(host: Host) -> None:

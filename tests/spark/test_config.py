@@ -130,9 +130,11 @@ def test_garbage_collectors_are_those_of_the_options_if_these_name_some(
             settings["spark.executor.extraJavaOptions"],
         )
 
-    assert options("") == ("-XX:+UseSerialGC -XX:TieredStopAtLevel=1", "-XX:+UseParallelGC")
+    # A driver whose heap is full must not go on half alive; executors Spark itself ends.
+    always = "-XX:TieredStopAtLevel=1 -XX:+ExitOnOutOfMemoryError"
+    assert options("") == (f"-XX:+UseSerialGC {always}", "-XX:+UseParallelGC")
     assert options("-Dx=y") == (
-        "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+        f"-XX:+UseSerialGC {always}",
         "-XX:+UseParallelGC -Dx=y",
     )
-    assert options("-XX:+UseZGC") == ("-XX:TieredStopAtLevel=1", "-XX:+UseZGC")
+    assert options("-XX:+UseZGC") == (always, "-XX:+UseZGC")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .errors import ArtifactError
 from .folders import cache_folder, exclusive, say
+from .sources import SHORT_LIVED
 
 #: The oldest Java that they run on.
 JAVA_RELEASE = "17"
@@ -66,6 +67,7 @@ def compile_against_folders(sources: Path, folders: Sequence[Path]) -> Path:
             classes = Path(scratch) / "classes"
             command = [
                 javac,
+                *(f"-J{option}" for option in SHORT_LIVED),
                 "--release",
                 JAVA_RELEASE,
                 "-nowarn",

@@ -18,6 +18,8 @@ from .lock import REFRESH
 
 COPY_DEPENDENCIES = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 TIMEOUT_SECONDS = 900
+# For JVMs that live some seconds: no optimizing compiler, no collector's threads.
+SHORT_LIVED = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 _running: set["subprocess.Popen[str]"] = set()
 _stopping = threading.Event()
@@ -41,7 +43,8 @@ def fetch_jars(pom: Path, version: str, folder: Path, *, offline: bool) -> None:
         command += [f"-DoutputDirectory={folder}"]
         # Maven's local repository is not made for two writers.
         with exclusive(cache_folder() / "locks/maven", "another fetch by Maven"):
-            status, output = _run(command)
+            options = " ".join([*SHORT_LIVED, os.environ.get("MAVEN_OPTS", "")])
+            status, output = _run(command, MAVEN_OPTS=options)
     if status != 0:
         raise ArtifactError(
             f"mvn could not fetch what {pom.name} asks for in version {version}:\n{_tail(output)}\n"
@@ -115,12 +118,13 @@ def stop_clients() -> None:
             os.killpg(process.pid, signal.SIGTERM)
 
 
-def _run(command: Sequence[str]) -> tuple[int, str]:
+def _run(command: Sequence[str], **environment: str) -> tuple[int, str]:
     """Run a client, bounded in time, and return its status and all it printed."""
     if _stopping.is_set():
         raise ArtifactError(f"{command[0]} was not started: interrupted.")
     process = subprocess.Popen(
         command,
+        env=os.environ | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

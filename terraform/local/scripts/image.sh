@@ -62,8 +62,11 @@ rm -rf "$LOCAL_IMAGE.partial"
 echo "Making the base image (Debian $LOCAL_DEBIAN_RELEASE, $LOCAL_ARCH) in $LOCAL_IMAGE" >&2
 # shellcheck disable=SC2086  # no mirror: no argument
 mmdebstrap --quiet --mode=root --variant=minbase --arch="$arch" --include="$packages" --skip=cleanup/apt \
+    --dpkgopt=force-unsafe-io \
     --customize-hook="sh '$customize' \"\$1\" $emulated" \
     --customize-hook="${LOCAL_IMAGE_HOOK:-true}" \
     "$LOCAL_DEBIAN_RELEASE" "$LOCAL_IMAGE.partial" $LOCAL_DEBIAN_MIRROR >&2 ||
     fail "mmdebstrap could not make the base image; its last lines say why. No network? Then set debian_mirror to one that is reachable."
+# Once for all its files, in place of dpkg's sync for each: what bears the image's name is whole.
+sync --file-system "$LOCAL_IMAGE.partial"
 mv "$LOCAL_IMAGE.partial" "$LOCAL_IMAGE"

@@ -56,7 +56,6 @@ env: ## Make an environment, a folder: make env NAME=prod TARGET=aws TOPOLOGY=cl
 .PHONY: up
 up: ## Make the hosts, deploy, wait for the first rows, show the status page
 	@tools/environment ensure $(given)
-	@$(setup)
 	@$(MAKE) --no-print-directory -j3 hosts artifacts sample
 	@$(MAKE) --no-print-directory deploy
 	@$(python) tools/status.py --environment $(NAME) --wait 120
@@ -72,7 +71,7 @@ down: ## Delete the hosts with their data and tables; asks, or CONFIRM=<name>
 .PHONY: hosts
 hosts: ## Make the hosts alone, or bring back those that died (terraform apply)
 	@tools/environment check $(given)
-	@$(setup)
+	@$(setup)$(if $(filter local,$(target)), packages)
 	@$(init)
 	@$(if $(filter local,$(target)),terraform/local/scripts/network.sh repair,:)
 	@$(providers) $(terraform) apply $(tf_input)
@@ -123,8 +122,8 @@ lint: ## Lint everything
 
 .PHONY: test
 test: ## All that proves it, the fast and broad half
-	@TARGET=libvirt tools/setup
 	@TARGET=aws tools/setup
+	@TARGET=libvirt tools/setup
 	@tools/test
 
 .PHONY: test-roles

@@ -1,0 +1,107 @@
+"""The playbooks run from any folder; without ansible.cfg they are slower, and say so."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAYBOOKS = sorted(path.name for path in ROOT.glob("ansible/*.yml"))
+GROUPS = ("zookeeper", "kafka", "spark_master", "spark_worker", "streaming", "producer")
+# All that could hold for an inventory of someone's own: by password, Kerberos or hardware key.
+RESTRICTIONS = (
+    "authentication",
+    "batchmode",
+    "identit",
+    "-i ",
+    "-f ",
+    "private_key",
+    "remote_user",
+)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout that everybody may write to."""
+    folder = tmp_path_factory.mktemp("open") / "checkout"
+    folder.mkdir()
+    for name in ("ansible", "roles", "inventories/pipeline"):
+        shutil.copytree(ROOT / name, folder / name, symlinks=True)
+    shutil.copy(ROOT / "ansible.cfg", folder / "ansible.cfg")
+    folder.chmod(0o777)
+    hosts = "".join(
+        f"{group}: {{hosts: {{localhost: {{ansible_connection: local}}}}}}\n" for group in GROUPS
+    )
+    (folder / "hosts.yml").write_text(hosts)
+    return folder
+
+
+def play(*arguments: str | Path, folder: Path, **environment: str) -> str:
+    """Run ansible-playbook without settings but those given, and return all it says."""
+    given = {key: it for key, it in os.environ.items() if not key.startswith("ANSIBLE_")}
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), *arguments],
+        cwd=folder,
+        env=given | {"ANSIBLE_NOCOLOR": "1"} | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    return f"{done.stdout}{done.stderr}\nstatus {done.returncode}"
+
+
+@pytest.mark.parametrize("where", ["/", "a folder that everybody may write to"])
+def test_every_playbook_finds_its_roles_and_modules(copy: Path, where: str) -> None:
+    files = [copy / "ansible" / name for name in PLAYBOOKS]
+    inventories = ("-i", copy / "inventories/pipeline/hosts.yml", "-i", copy / "hosts.yml")
+    folder = Path(where) if where == "/" else copy
+    said = play("--list-tasks", *inventories, *files, folder=folder)
+    assert said.endswith("status 0"), said
+    assert said.count("playbook: ") == len(PLAYBOOKS)
+    # Modules are looked for when tasks are read; those in include_tasks, by the playbooks' check.
+    said = play("--syntax-check", *inventories, *files, folder=folder)
+    assert said.endswith("status 0"), said
+
+
+@pytest.mark.parametrize("where", ["elsewhere", "open", "beside"])
+def test_settings_that_are_not_in_use_are_told(copy: Path, where: str) -> None:
+    # Refused soon after: no archive is fetched here.
+    wrong = ("-e", "zookeeper_tick_time=abc", "-e", "ansible_become=false")
+    said = play(
+        *("-i", copy / "hosts.yml", *wrong, copy / "ansible/check.yml"),
+        folder={"elsewhere": Path("/"), "open": copy, "beside": ROOT}[where],
+        **({"ANSIBLE_CONFIG": str(copy / "ansible.cfg")} if where == "beside" else {}),
+    )
+    assert "failed=1" in said
+    assert "Fetch and verify" not in said
+    told = f"to have it in use anywhere: export ANSIBLE_CONFIG={copy}/ansible.cfg"
+    assert (told in " ".join(said.split())) == (where != "beside"), said
+
+
+def test_the_strategy_is_found_from_anywhere(copy: Path) -> None:
+    playbook = copy / "ansible/check.yml"
+    said = play(
+        *("-i", copy / "hosts.yml", "-e", "zookeeper_tick_time=abc", playbook),
+        folder=Path("/"),
+        ANSIBLE_STRATEGY="pipeline_linear",
+        ANSIBLE_BECOME="false",
+    )
+    assert "Invalid play strategy" not in said
+    assert "failed=1" in said
+
+
+def test_no_way_to_log_in_is_ruled_out() -> None:
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "ansible.cfg")
+    values = [
+        f"{key} = {it}".lower() for section in settings.values() for key, it in section.items()
+    ]
+    assert len(values) > 10
+    assert [it for it in values if any(word in it for word in RESTRICTIONS)] == []

@@ -128,6 +128,17 @@ def test_a_client_that_fails_is_quoted(client: Path, tmp_path: Path) -> None:
         sources.fetch_jars(pom, "9", tmp_path / "libs", offline=False)
 
 
+def test_the_users_options_for_mavens_jvm_come_last(
+    client: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.write_text(f'#!/bin/sh\necho "$MAVEN_OPTS" >{tmp_path}/options\n')
+    monkeypatch.setenv("MAVEN_OPTS", "-Xmx1g -XX:TieredStopAtLevel=4")
+    pom = releases.REPOSITORY / "artifacts/maven/kafka.xml"
+    sources.fetch_jars(pom, "9", tmp_path / "libs", offline=False)
+    options = (tmp_path / "options").read_text().split()
+    assert options == [*sources.SHORT_LIVED, "-Xmx1g", "-XX:TieredStopAtLevel=4"]
+
+
 def test_a_client_that_hangs_is_stopped_with_its_children(
     client: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,5 +23,8 @@ def load(path: str, name: str) -> ModuleType:
 
 def load_utility(name: str) -> ModuleType:
     """Load what several modules share, as these import it."""
-    (path,) = ROOT.glob(f"*/module_utils/{name}.py")
+    (path,) = [
+        *ROOT.glob(f"ansible/module_utils/{name}.py"),
+        *ROOT.glob(f"roles/*/module_utils/{name}.py"),
+    ]
     return load(str(path), f"ansible.module_utils.{name}")

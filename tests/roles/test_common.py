@@ -44,6 +44,13 @@ def test_journal_outlives_a_reboot(host: Host) -> None:
         assert "/var/log/journal/" in host.check_output("journalctl --header")
 
 
+def test_who_logs_in_reads_the_journal(host: Host, variables: HostVariables) -> None:
+    for user in [host.user().name, *variables["common_journal_users"]]:
+        # sudo begins with the groups of now; the connection may be older than the membership.
+        with host.sudo(user):
+            assert host.check_output("journalctl --quiet --system --lines=1"), user
+
+
 def test_kernel_settings_are_the_inventorys(host: Host, variables: HostVariables) -> None:
     if is_container(host):
         assert not host.file(SYSCTL).exists, "a container's settings would be its machine's"

@@ -200,7 +200,13 @@ def render_places(state: dict[str, Any], target: Target) -> Iterator[str]:
         shown.add(kind)
     config = target.ssh_config.relative_to(ROOT)
     yield f"Logs       ssh -F {config} {next(iter(target.hosts))} journalctl -u kafka"
-    yield "           or: make logs UNIT=imdb-streaming"
+    yield f"           or: {make_logs(target.name, 'imdb-streaming')}"
+
+
+def make_logs(environment: str, unit: str) -> str:
+    """Return the command that follows a unit's journal."""
+    name = "" if environment == "local" else f" NAME={environment}"
+    return f"make logs{name} UNIT={unit}"
 
 
 def has_output(state: dict[str, Any]) -> bool:
@@ -243,7 +249,7 @@ def main() -> int:
     if arguments.wait and not has_output(state):
         print(
             f"Error: no rows in both tables within {arguments.wait:g} s. "
-            "See: make logs UNIT=imdb-streaming and UNIT=imdb-producer",
+            f"See: {make_logs(target.name, 'imdb-streaming')} and UNIT=imdb-producer",
             file=sys.stderr,
         )
         return 1

@@ -199,7 +199,7 @@ def render_places(state: dict[str, Any], target: Target) -> Iterator[str]:
             yield f"Web UI     {title}: {url}"
         shown.add(kind)
     config = target.ssh_config.relative_to(ROOT)
-    yield f"Logs       ssh -F {config} {next(iter(target.hosts))} journalctl -u kafka"
+    yield f"Logs       ssh -F {config} {target.host_of('kafka')} journalctl -u kafka"
     yield f"           or: {make_logs(target.name, 'imdb-streaming')}"
 
 

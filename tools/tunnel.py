@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from hosts import UIS, HostsError, attend, load
+from hosts import UIS, HostsError, attend, host_running, load
 
 
 def main() -> int:
@@ -27,7 +27,9 @@ def main() -> int:
         # The first host of each; a worker among many is reached through the master's page.
         for host in target.groups[group][:1]:
             print(f"{title}: http://localhost:{port}", flush=True)
-            address = target.hosts[host]["host_address"]
+            # The page of the job is on the host that leads.
+            serving = host_running(target, "imdb-streaming") if group == "streaming" else host
+            address = target.hosts[serving]["host_address"]
             command += ["-L", f"127.0.0.1:{port}:{address}:{port}"]
     print("Ctrl-C ends it.", flush=True)
     return attend([*command, through])

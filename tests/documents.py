@@ -27,6 +27,8 @@ IN_PROSE = re.compile(
     r"|ansible/[a-z]+\.yml$"
     r"|spark-(?:submit|shell|sql|class)$"
 )
+# In a message: what begins it, or a variable in it, tells it from English.
+ADVISED = r"(`|[Rr]un:? `?|See: |or: |\()?\b(make [a-z][a-z-]*(?: [A-Z_]+=[^\s`\"',;)]*)*)"
 # A block that is none of commands begins like this: YAML, an input of Terraform, Python, a picture.
 DATA = re.compile(
     r"- |[\w.]+:(?: |$)|\w+ += |import |\S*<\w+> {2}|IMDb's dumps|.* (?:->|---) ", re.MULTILINE
@@ -49,37 +51,52 @@ class Command:
         return f"{self.file}:{self.line}: {self.text}"
 
 
-def documents() -> list[Path]:
-    """Return the documents that people read; the changelog tells of what was."""
+def tracked(*patterns: str) -> list[Path]:
+    """Return the files that git tracks or would track, of these names or in these folders."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.md"],
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *patterns],
         cwd=ROOT,
         capture_output=True,
         check=True,
         text=True,
         timeout=60,
     ).stdout
-    names = sorted(set(listed.split("\0")) - {"", "CHANGELOG.md"})
-    return [ROOT / name for name in names if (ROOT / name).is_file()]
+    return [ROOT / name for name in sorted(set(listed.split("\0"))) if (ROOT / name).is_file()]
+
+
+def documents() -> list[Path]:
+    """Return the documents that people read; the changelog tells of what was."""
+    return [path for path in tracked("*.md") if path.name != "CHANGELOG.md"]
 
 
 @cache
 def commands() -> tuple[Command, ...]:
     """Return every command that a document shows, in their order."""
-    found = [*of_inventories()]
+    found = [*of_help(), *of_messages()]
     for path in documents():
         found += of_text(str(path.relative_to(ROOT)), path.read_text(encoding="utf-8"))
     return tuple(found)
 
 
-def of_inventories() -> Iterator[Command]:
-    """Yield those in comments of the inventories, which are read as documents are."""
-    for folder in ("example", "pipeline"):
-        for path in sorted((ROOT / "inventories" / folder).rglob("*.yml")):
-            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-                for shown in re.findall(r"# .*?`([^`]+)`", line):
-                    if IN_PROSE.match(shown):
-                        yield Command(str(path.relative_to(ROOT)), number, shown)
+def of_help() -> Iterator[Command]:
+    """Yield what `make help` prints."""
+    for number, line in enumerate((ROOT / "Makefile").read_text(encoding="utf-8").splitlines(), 1):
+        if target := re.match(r"([a-z-]+):.*## ", line):
+            yield Command("Makefile", number, f"make {target[1]}")
+
+
+def of_messages() -> Iterator[Command]:
+    """Yield what messages and remarks advise."""
+    for path in tracked("Makefile", "ansible", "inventories", "roles", "terraform", "tools"):
+        if path.suffix == ".md":
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            for shown in re.finditer(ADVISED, line):
+                if shown[1] or "=" in shown[2]:
+                    yield Command(str(path.relative_to(ROOT)), number, shown[2].rstrip("."))
+            for text in re.findall(r"# .*?`([^`]+)`", line):
+                if path.parts[-4:-2] == ("inventories", "pipeline") and IN_PROSE.match(text):
+                    yield Command(str(path.relative_to(ROOT)), number, text)
 
 
 def of_text(file: str, text: str) -> list[Command]:

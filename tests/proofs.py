@@ -118,6 +118,9 @@ ROWS: list[Row] = [
     Proven("make test-terraform", "tools/test", "tools/test-terraform"),
     Proven("make test-cluster", "tools/test", "tools/test-cluster cluster"),
     Form("make bench-*", "takes half an hour on an idle machine; tests/bench tests its parts"),
+    Proven("make artifacts", "Makefile", "hosts artifacts sample"),
+    Proven("make sample", "Makefile", "hosts artifacts sample"),
+    Proven("make help", "tests/conventions/test_documents.py", "def test_make_alone_prints_all"),
     Proven("make lock", "tests/artifacts/test_cli.py", "def test_lock_then_fetch"),
     # tools and artifacts
     Proven("*tools/setup", "Makefile", "@TARGET=libvirt tools/setup"),

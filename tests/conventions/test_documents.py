@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -37,6 +38,20 @@ def test_each_row_has_a_command() -> None:
     used = {row_of(command.text) for command in commands()}
     left = [row.pattern for row in ROWS if row not in used]
     assert not left, f"no document shows what these rows of tests/proofs.py are for: {left}"
+
+
+def test_make_alone_prints_all_commands() -> None:
+    said = subprocess.run(
+        ["make", "--no-print-directory"],
+        cwd=ROOT,
+        env={name: it for name, it in os.environ.items() if not name.startswith("MAKE")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    targets = set(re.findall(r"^\.PHONY: (.+)$", MAKEFILE, re.MULTILINE))
+    assert set(re.findall(r"^  make ([a-z-]+) +\w", said, re.MULTILINE)) == targets
 
 
 @each(Proven)
@@ -99,7 +114,7 @@ def of_make(part: str, words: list[str]) -> Iterator[str]:
     target = words[1]
     if not re.search(rf"^{re.escape(target)}: .*## ", MAKEFILE, re.MULTILINE):
         yield f"make has no target {target}, or none with a word of help"
-    for name in re.findall(r"\b([A-Z_]+)=", part.partition("make ")[2].partition('="')[0] + "="):
+    for name in re.findall(r"(?<= )([A-Z_]+)=", part.partition("make ")[2].partition('="')[0] + "="):
         if not re.search(rf"\$\({name}\)|\b{name} +:?=|^knobs := .*\b{name}\b", MAKEFILE, re.M):
             yield f"make knows no {name}"
     # Options that it hands on, as in BENCH="--records 1".

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -198,8 +199,8 @@ def render_places(state: dict[str, Any], target: Target) -> Iterator[str]:
         if kind not in shown:
             yield f"Web UI     {title}: {url}"
         shown.add(kind)
-    config = target.ssh_config.relative_to(ROOT)
-    yield f"Logs       ssh -F {config} {target.host_of('kafka')} journalctl -u kafka"
+    journal = target.ssh(target.host_of("kafka"), "journalctl", "-u", "kafka")
+    yield f"Logs       {shlex.join(part.removeprefix(f'{ROOT}/') for part in journal)}"
     yield f"           or: {make_logs(target.name, 'imdb-streaming')}"
 
 

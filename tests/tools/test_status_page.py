@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from status import render_streaming
+from hosts import Target
+from status import render_places, render_streaming
 
 QUERY = {"batch_id": 4, "at": None, "rows_in": 0, "rows_written": 0, "input_rate": 0.0}
 STREAMING: dict[str, Any] = {
@@ -20,3 +22,33 @@ STREAMING: dict[str, Any] = {
 def test_lag_is_unknown_until_the_query_has_told(lag: int | None, said: str) -> None:
     *_, last = render_streaming(STREAMING | {"query": QUERY | {"lag": lag}})
     assert last.endswith(f", lag {said}")
+
+
+def logs_of(target: Target) -> list[str]:
+    """The commands for logs on the page of an environment without tables yet."""
+    first, second = list(render_places({"tables": None, "urls": {}}, target))[-2:]
+    return [first.removeprefix("Logs").strip(), second.strip().removeprefix("or: ")]
+
+
+def test_hosts_by_hand_have_no_ssh_config() -> None:
+    hosts = {"a": {"ansible_host": "192.0.2.1"}, "b": {"ansible_host": "192.0.2.2"}}
+    for host in hosts.values():
+        host["ansible_user"] = "admin"
+    assert logs_of(Target("hand", hosts, {"kafka": ["b"]})) == [
+        "ssh -l admin 192.0.2.2 journalctl -u kafka",
+        "make logs NAME=hand UNIT=imdb-streaming",
+    ]
+
+
+def test_the_environment_local_needs_no_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "inventories/local/.ssh/config"
+    config.parent.mkdir(parents=True)
+    config.touch()
+    monkeypatch.setattr("hosts.ROOT", tmp_path)
+    monkeypatch.setattr("status.ROOT", tmp_path)
+    assert logs_of(Target("local", {"local-1": {}}, {"kafka": ["local-1"]})) == [
+        "ssh -F inventories/local/.ssh/config local-1 journalctl -u kafka",
+        "make logs UNIT=imdb-streaming",
+    ]

@@ -18,9 +18,9 @@ STAND_INS = [
     (r" (?:NAME|TARGET)=\S+", ""),
     (r"^make \w+", r"\g<0> NAME={environment}"),
     (
-        r"ansible-playbook (?:\.\.\.|-i \S+ -i \S+)(?: ansible/site\.yml)?",
+        r"ansible-playbook (?:\.\.\. |-i \S+ -i \S+ )?(?:ansible/site\.yml)?",
         "ansible-playbook -i inventories/pipeline/hosts.yml"
-        " -i inventories/{environment}/hosts.yml ansible/site.yml",
+        " -i inventories/{environment}/hosts.yml ansible/site.yml ",
     ),
     (r"^terraform ", "TF_WORKSPACE={environment} terraform "),
 ]

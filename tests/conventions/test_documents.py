@@ -114,7 +114,9 @@ def of_make(part: str, words: list[str]) -> Iterator[str]:
     target = words[1]
     if not re.search(rf"^{re.escape(target)}: .*## ", MAKEFILE, re.MULTILINE):
         yield f"make has no target {target}, or none with a word of help"
-    for name in re.findall(r"(?<= )([A-Z_]+)=", part.partition("make ")[2].partition('="')[0] + "="):
+    for name in re.findall(
+        r"(?<= )([A-Z_]+)=", part.partition("make ")[2].partition('="')[0] + "="
+    ):
         if not re.search(rf"\$\({name}\)|\b{name} +:?=|^knobs := .*\b{name}\b", MAKEFILE, re.M):
             yield f"make knows no {name}"
     # Options that it hands on, as in BENCH="--records 1".

@@ -116,6 +116,7 @@ ROWS: list[Row] = [
     Proven("make test-libvirt", "tools/test", "test-libvirt"),
     Proven("make test-roles", "tools/test", "tools/test-roles"),
     Proven("make test-terraform", "tools/test", "tools/test-terraform"),
+    Proven("make test-laptop", "tools/test", "tools/test-laptop"),
     Proven("make test-cluster", "tools/test", "tools/test-cluster cluster"),
     Form("make bench-*", "takes half an hour on an idle machine; tests/bench tests its parts"),
     Proven("make artifacts", "Makefile", "hosts artifacts sample"),
@@ -130,6 +131,8 @@ ROWS: list[Row] = [
     Proven("export TF_CLI_CONFIG_FILE=*", "Makefile", "TF_CLI_CONFIG_FILE=$$(tools/providers"),
     Form("tools/libvirtd st*", MACHINES),
     Proven("tools/test-roles --quick", "tools/test", "tools/test-roles ${quick"),
+    Proven("tools/test-laptop --quick *", "tools/test", "tools/test-laptop ${quick"),
+    Proven("python3 -m tests.pipeline.flow_record *", "tools/test-cluster", "flow_record"),
     Proven("tools/test-cluster three", "tools/test", "tools/test-cluster three"),
     Proven(
         "python3 tools/sample_data.py *", "tests/tools/test_sample_data.py", "def test_the_comma"
@@ -195,6 +198,7 @@ ROWS: list[Row] = [
     ),
     Reads("ssh -F inventories/*/.ssh/config *-1", r"^\S+-\d\n$", run="{command} hostname"),
     Form("ssh -F inventories/*/.ssh/config *-1 'sudo xfs_growfs*", MACHINES),
+    Form("ssh -F inventories/aws/.ssh/config -L *", AWS),
     Form("sudo xfs_growfs *", "needs a volume that grew"),
     Reads("journalctl -u kafka", "Kafka broker", at="kafka"),
     Reads("systemctl status imdb-streaming", r'Status: "batch', at="imdb-streaming"),
@@ -248,6 +252,7 @@ ROWS: list[Row] = [
     Reads("readlink /opt/spark/current", r"\d+\.\d+\.\d+", at="spark-master"),
     Form("sudo rm -r /opt/spark/4.0.0", "removes what an upgrade has left"),
     Form("systemctl show", NAMED),
+    Proven("systemctl restart imdb-producer", "tests/roles/test_producer.py", "restart"),
     # The operator's machine, by hand
     Form("sudo -v", "asks for a password"),
     Form("virsh *", MACHINES),
@@ -257,6 +262,8 @@ ROWS: list[Row] = [
     Form("chgrp kvm /dev/kvm; *", "changes the machine's device"),
     Form("aws *", AWS),
     Form("export TF_VAR_*", AWS),
+    Form("export AWS_PROFILE=*", AWS),
+    Proven("export ANSIBLE_CONFIG=*", "ansible/check.yml", "export ANSIBLE_CONFIG="),
     Form("duckdb -c *", "DuckDB's own command line is no part of this project"),
     Form("git *", "changes what the checkout keeps"),
     # Programs from the checkout, and the tests themselves

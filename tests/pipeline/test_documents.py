@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import time
-import urllib.request
 from functools import partial
 
 import pandas
@@ -21,6 +20,7 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 from hosts import ROOT, UIS, Target, host_running
 
+from ..direct import DIRECT
 from ..documents import commands
 from ..proofs import JOURNAL_LINE, Changes, Reads, as_here, row_of
 from ..variables import deploy_arguments
@@ -145,7 +145,7 @@ def test_the_status_pages_addresses_answer(page: str) -> None:
 
 def fetch(address: str) -> str:
     """Return what a web address answers."""
-    with urllib.request.urlopen(address, timeout=30) as answer:
+    with DIRECT.open(address, timeout=30) as answer:
         return str(answer.read().decode())
 
 

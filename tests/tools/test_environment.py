@@ -24,7 +24,9 @@ def project(tmp_path: Path) -> Path:
     programs.mkdir(parents=True)
     for program in ("ansible-playbook", "terraform", "python"):
         write_program(programs / program, f'echo {program} "$@"')
-    write_program(tmp_path / "tools/setup", ":")
+    for script in ("tools/setup", "terraform/local/scripts/network.sh"):
+        (tmp_path / script).parent.mkdir(parents=True, exist_ok=True)
+        write_program(tmp_path / script, ":")
     return tmp_path
 
 

@@ -295,10 +295,11 @@ class Sender:
         if sent <= self._logged:
             return
         self._logged = sent
+        taken = sent - self._refused
         log.info(
             "sent %d messages of %d (%.1f %%), %.1f/s",
-            sent,
+            taken,
             self._total,
-            100 * sent / self._total,
+            100 * taken / self._total,
             self._pacer.rate(),
         )

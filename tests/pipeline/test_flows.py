@@ -10,7 +10,8 @@ import http.client
 import json
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -23,6 +24,7 @@ from ..variables import HostVariables
 from ..waiting import wait_for
 from .flow_record import NoRecordError, Seen, read
 from .messages import Feeder
+from .test_failover import leading_masters
 
 pytestmark = pytest.mark.cluster
 
@@ -32,12 +34,13 @@ ROWS: list[dict[str, Any]] = yaml.safe_load(
 #: What lies beyond the pipeline differs from machine to machine: mirrors, proxies, name servers.
 WITHIN = [row for row in ROWS if "outside" not in row["to"]]
 
-LARGE_RESULTS = {
-    "from": ["streaming"],
-    "to": ["spark_worker"],
-    "port": "streaming_block_manager_port",
-    "more": 16,
-}
+#: A driver fetches from an executor, by a connection of its own, what is too large for an answer.
+LARGE_RESULTS = ("spark_worker", "streaming_block_manager_port", "streaming")
+#: A master that takes over tells workers and drivers so.
+TAKEN_OVER = (
+    ("spark_worker", "spark_worker_port", "spark_master"),
+    ("streaming", "streaming_driver_port", "spark_master"),
+)
 #: Some ten thousand messages a task: their results are more than 1 MiB.
 FLOOD_PER_SECOND = 5000
 
@@ -86,6 +89,26 @@ def flow_of(row: dict[str, Any], variables: HostVariables) -> Flow:
     return Flow(frozenset(row["from"]), frozenset(row["to"]), ports, protocol)
 
 
+def the_flow(target: str, port: str, source: str, variables: HostVariables) -> Flow:
+    """Return the one flow of the table from a group to a port of another."""
+    (row,) = (
+        it for it in ROWS if target in it["to"] and it["port"] == port and source in it["from"]
+    )
+    return flow_of(row | {"from": [source], "to": [target]}, variables)
+
+
+@contextmanager
+def master_restarted(target: Target, variables: HostVariables, patience: float) -> Iterator[None]:
+    """Restart the master that leads, so that another takes over."""
+    page = str(variables["spark_master_webui_port"])
+    leading = wait_for(
+        "a master leads", lambda: leading_masters(target, page), bool, 120 * patience
+    )
+    for host in leading:
+        run(target, host, "sudo", "systemctl", "restart", "spark-master", timeout=120 * patience)
+    yield
+
+
 @pytest.fixture(scope="module")
 def flows(variables: HostVariables) -> list[Flow]:
     """The table, by way of Ansible."""
@@ -128,16 +151,22 @@ def record(
     except NoRecordError as error:
         pytest.fail(str(error), pytrace=False)
     use_all_of_the_operators(target, variables)
-    # A driver asks an executor by a connection of its own for what is too large for an answer.
-    large = flow_of(LARGE_RESULTS, variables)
-    with Feeder(bootstrap, topic, FLOOD_PER_SECOND):
-        wait_for(
-            "the driver fetches a large result from an executor",
-            lambda: [it for it in look().seen if large.has(who, it)],
-            lambda seen: bool(seen),
-            300 * patience,
-            every=3,
-        )
+
+    def come_up(
+        wanted: tuple[str, str, str], by: Callable[[], AbstractContextManager[Any]]
+    ) -> None:
+        flow = the_flow(*wanted, variables)
+
+        def seen() -> bool:
+            return any(flow.has(who, it) for it in look().seen)
+
+        if not seen():
+            with by():
+                wait_for(f"{wanted} comes up", seen, bool, 300 * patience, every=3)
+
+    come_up(LARGE_RESULTS, lambda: Feeder(bootstrap, topic, FLOOD_PER_SECOND))
+    for wanted in TAKEN_OVER:
+        come_up(wanted, lambda: master_restarted(target, variables, patience))
     return look()
 
 

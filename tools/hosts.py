@@ -123,6 +123,8 @@ def run(target: Target, host: str, *command: str, stdin: str = "", timeout: floa
     Raises:
         HostsError: The host did not answer within timeout seconds, or the command failed.
     """
+    # A session with AWS has to be opened first.
+    timeout += float(target.hosts[host].get("host_connect_timeout", 0))
     try:
         done = subprocess.run(
             target.ssh(host, *command),

@@ -32,7 +32,7 @@ def main() -> int:
     """Wait for all hosts at once; tell which did not answer."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--environment", default="local", help="its name (default: local)")
-    parser.add_argument("--wait", type=float, default=300, metavar="SECONDS", help="at most")
+    parser.add_argument("--wait", type=float, default=600, metavar="SECONDS", help="at most")
     arguments = parser.parse_args()
     try:
         target = load(arguments.environment)

@@ -4,8 +4,8 @@
 
 locals {
   # The table of flows and its ports, as Ansible has them; a port that the inventory of these hosts changes counts.
-  knobs      = "${local.repository}/inventories/pipeline/group_vars/all"
-  own_folder = "${local.repository}/inventories/${local.target}/group_vars"
+  knobs      = "${path.root}/../../inventories/pipeline/group_vars/all"
+  own_folder = "${module.environment.folder}/group_vars"
   own_knobs = join("\n", [
     for file in concat(sort(fileset(local.own_folder, "all.yml")), sort(fileset(local.own_folder, "all/*.yml"))) : file("${local.own_folder}/${file}")
   ])

@@ -104,6 +104,7 @@ resource "terraform_data" "guard" {
     aws_vpc_security_group_ingress_rule.bastion,
     aws_vpc_security_group_ingress_rule.endpoints,
     aws_vpc_security_group_ingress_rule.flow,
+    aws_vpc_security_group_ingress_rule.monitoring,
     aws_vpc_security_group_ingress_rule.ssh,
   ]
 }

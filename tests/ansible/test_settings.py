@@ -68,21 +68,28 @@ def test_every_playbook_finds_its_roles_and_modules(copy: Path, where: str) -> N
     assert said.count("playbook: ") == len(PLAYBOOKS)
 
 
-@pytest.mark.parametrize("where", ["elsewhere", "open", "beside"])
+@pytest.mark.parametrize("where", ["elsewhere", "open", "named"])
 def test_settings_that_are_not_in_use_are_told(copy: Path, where: str) -> None:
     # Refused soon after: no archive is fetched here.
     wrong = ("-e", "zookeeper_tick_time=abc", "-e", "ansible_become=false")
     said = play(
         *("-i", copy / "hosts.yml", *wrong, copy / "ansible/check.yml"),
-        folder={"elsewhere": Path("/"), "open": copy, "beside": ROOT}[where],
-        # The strategy is found from anywhere, by whoever asks for it.
-        ANSIBLE_STRATEGY="pipeline_linear",
-        **({"ANSIBLE_CONFIG": str(copy / "ansible.cfg")} if where == "beside" else {}),
+        folder=copy if where == "open" else Path("/"),
+        **({"ANSIBLE_CONFIG": str(copy / "ansible.cfg")} if where == "named" else {}),
     )
     assert "failed=1" in said
     assert "Fetch and verify" not in said
     told = f"to have it in use anywhere: export ANSIBLE_CONFIG={copy}/ansible.cfg"
-    assert (told in " ".join(said.split())) == (where != "beside"), said
+    assert (told in " ".join(said.split())) == (where != "named"), said
+
+
+def test_the_strategy_is_found_from_anywhere(copy: Path) -> None:
+    playbook = copy / "ansible/strategy.yml"
+    playbook.write_text(
+        "- hosts: localhost\n  gather_facts: false\n  strategy: pipeline_linear\n"
+        "  tasks: [{ansible.builtin.debug: {msg: it runs}}]\n"
+    )
+    assert "it runs" in play(playbook, folder=Path("/"))
 
 
 def test_no_way_to_log_in_is_ruled_out() -> None:

@@ -98,8 +98,10 @@ let_through() { # chain, bridge
 
 forget() { # chain, bridge: the commands that delete our rules from it
     # shellcheck disable=SC2086  # family, table and chain
-    nft -a list chain $1 | sed -nE "s/.*\"$2\".*# handle ([0-9]+)\$/delete rule $1 handle \1/p"
+    nft -a list chain $1 2> >(no_hints) | sed -nE "s/.*\"$2\".*# handle ([0-9]+)\$/delete rule $1 handle \1/p"
 }
+
+no_hints() { grep -v '^# Warning: table .* is managed by iptables-nft' >&2 || true; }
 
 # The older kind of iptables, which nft does not see.
 has_legacy() { grep -qsx "$1" /proc/net/ip_tables_names && command -v iptables-legacy >/dev/null; }
@@ -113,7 +115,7 @@ firewalld_runs() { command -v firewall-cmd >/dev/null && firewall-cmd --state >/
 forwarders() {
     {
         ip -br link show type bridge | awk '$1 !~ /^imdb-/ { print "the bridge " $1 }'
-        nft list ruleset | awk '/^table / { table = $3 }
+        nft list ruleset 2> >(no_hints) | awk '/^table / { table = $3 }
             table !~ /^imdb_/ && tolower($0) ~ /masquerade|snat/ { print "NAT in the nftables table " table }'
         ! has_legacy nat || iptables-legacy -t nat -S | awk '/MASQUERADE|SNAT/ { print "NAT by iptables-legacy" }'
         grep -lsE '^[[:space:]]*net[./]ipv4[./](ip_forward|conf[./]all[./]forwarding)[[:space:]]*=[[:space:]]*1' \

@@ -6,11 +6,15 @@ ANSIBLE_STRATEGY=linear chooses that by hand.
 
 Mitogen keeps the first processor for its connections and binds tasks to the others. On a controller
 with two that is one for all tasks, whatever the number of hosts; few processors are left unbound.
+
+Mitogen splits the path of an interpreter as a shell does, and Ansible names localhost's as it is:
+in a checkout whose path has a blank no task would run there.
 """
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from ansible.errors import AnsibleError
 from ansible.plugins.strategy.linear import StrategyModule as Linear
@@ -28,7 +32,7 @@ DOCUMENTATION = """
 PROCESSORS_TO_BIND = 4
 
 try:
-    from ansible_mitogen import affinity
+    from ansible_mitogen import affinity, transport_config
     from ansible_mitogen.strategy import StrategyMixin
 except (ImportError, AnsibleError) as error:
     Display().display(f"Without mitogen, by plain ssh, which is slower ({error}).")
@@ -39,6 +43,14 @@ except (ImportError, AnsibleError) as error:
 else:
     if (os.cpu_count() or 1) < PROCESSORS_TO_BIND:
         affinity.policy = affinity.Policy()
+
+    split_path = transport_config.parse_python_path
+
+    def parse_python_path(s: str | None, **options: object) -> list[str]:
+        """Take the path of a program that is there for one word."""
+        return [s] if s and Path(s).exists() else split_path(s, **options)
+
+    transport_config.parse_python_path = parse_python_path
 
     class StrategyModule(StrategyMixin, Linear):  # type: ignore[no-redef]
         """Linear, with tasks carried by mitogen."""

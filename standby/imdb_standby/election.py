@@ -158,6 +158,8 @@ class Election:
 
     def close(self) -> None:
         """End the session: if this host led, another may lead at once."""
+        # It is no news that this session ends.
+        self._client.remove_listener(self._on_state)
         self._client.stop()
         self._client.close()
 

@@ -28,11 +28,12 @@ named() { # a host's key
 
 # A copied folder has the hosts of the first in its state.
 refuse_copy() {
-    local record=$GUARD_FOLDER/.identity first
-    [ -e "$record" ] || return 0
-    first=$(field folder <"$record")
+    local record first
+    # Read at once: while all of the environment is destroyed, which `all` has allowed, it goes beside this.
+    record=$(cat "$GUARD_FOLDER/.identity" 2>/dev/null) || return 0
+    first=$(field folder <<<"$record")
     if [ "$first" -ef "$GUARD_FOLDER" ] || [ ! -e "$first/.identity" ]; then return 0; fi
-    [ "$(field id <"$first/.identity")" != "$(field id <"$record")" ] ||
+    [ "$(field id <"$first/.identity")" != "$(field id <<<"$record")" ] ||
         fail "$(realpath "$GUARD_FOLDER") is a copy of $first, and the hosts belong to that. Go on there. If this is the one to go on with, move the other away first."
 }
 

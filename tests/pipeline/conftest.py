@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from hosts import HostsError, Target, host_running, load, run
+from hosts import ROOT, HostsError, Target, host_running, load, run
 
 from ..variables import HostVariables, Variables
 from ..waiting import wait_for
@@ -57,6 +58,7 @@ def bare(target: Target) -> Generator[Target]:
         yield load(name)
     finally:
         terraform("destroy", name)
+        shutil.rmtree(ROOT / "inventories" / name)
 
 
 @pytest.fixture(scope="session")

@@ -144,6 +144,8 @@ def terraform(command: str, name: str, *arguments: str) -> str:
     The tests' hosts hold nothing that anybody misses: their data may be deleted.
     """
     environment = os.environ | {"TF_WORKSPACE": name, "TF_VAR_delete_data": name}
+    # Terraform takes a workspace by its folder.
+    (ROOT / "inventories" / name).mkdir(exist_ok=True)
     written = ROOT / "inventories" / name / "environment.tfvars"
     inputs = [f"-var-file={written}"] if written.exists() else []
     done = subprocess.run(

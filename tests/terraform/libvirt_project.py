@@ -119,6 +119,8 @@ class Project:
         )
         assert shown.returncode == 0, shown.stderr
         self._config = shown.stdout.strip()
+        # Terraform takes a workspace by its folder.
+        (ROOT / "inventories" / NAME).mkdir(exist_ok=True)
         self._terraform("init")
 
     def _terraform(self, command: str, *arguments: str, code: int = 0) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,13 +50,16 @@ def apply(hosts: dict[str, dict[str, list[str]]]) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def one_host() -> Iterator[None]:
     """A set of one host, removed at the end whatever happens."""
+    # Terraform takes a workspace by its folder.
+    GENERATED.parent.mkdir(exist_ok=True)
     terraform("init", "-input=false")
     try:
         apply(ONE)
         yield
     finally:
-        terraform("destroy", "-auto-approve", *options(ONE))
+        terraform("destroy", "-auto-approve", *options(ONE), delete_data=NAME)
     assert not GENERATED.exists()
+    shutil.rmtree(GENERATED.parent)
 
 
 def known() -> set[str]:
@@ -77,7 +81,8 @@ def test_a_host_joins_and_leaves() -> None:
             check=True,
         ).stdout
         assert name.strip() == host
-    apply(ONE)
+    terraform("apply", "-auto-approve", *options(ONE), code=1)
+    terraform("apply", "-auto-approve", *options(ONE), delete_data="2")
     assert known() == {f"{NAME}-1"}
 
 

@@ -73,14 +73,17 @@ resource "libvirt_volume" "data" {
 }
 
 locals {
+  # By words that no resource is needed for: what is refused is refused before any is made.
+  place = coalesce(var.pool, "${var.state_dir}/${local.own_pool}")
+
   # System disks hold the tables, and how far the producer has come.
   holders = ["spark_worker", "streaming", "producer"]
   data = merge(
     { for disk, it in local.data_disks : disk => {
-      host = it.key, what = "the data disk ${var.name}-${disk} (${it.path})", place = "${local.pool}/${disk}"
+      host = it.key, what = "the data disk ${var.name}-${disk} (${it.path})", place = "${local.place}/${disk}"
     } },
     { for key, it in local.machines : "${key}-system" => {
-      host = key, what = "the system disk of host ${it.name}, with the tables in /opt/spark-output", place = "${local.pool}/${key}-system"
+      host = key, what = "the system disk of host ${it.name}, with the tables in /opt/spark-output", place = "${local.place}/${key}-system"
     } if length(setintersection(var.hosts[key].groups, local.holders)) > 0 },
   )
 }

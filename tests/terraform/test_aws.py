@@ -477,8 +477,7 @@ def test_ansible_reads_the_inventory(deployment: Deployment) -> None:
         assert found["host_address"] == instances[name]["PrivateIpAddress"]
         assert found["host_rack"] == instances[name]["Placement"]["AvailabilityZone"]
         assert found["host_arch"] == "arm64"
-        assert found["streaming_output_path"] == f"s3a://{deployment.bucket}/parquet"
-        assert found["streaming_output_path_csv"] == f"s3a://{deployment.bucket}/csv"
+        assert found["host_output"] == f"s3a://{deployment.bucket}"
         assert found["host_s3_region"] == REGION
         assert found.get("host_volumes", []) == [
             {
@@ -666,6 +665,9 @@ def test_no_volume_goes_unasked(cluster: Deployment, command: str, arguments: li
     assert "would delete data of the environment wide" in " ".join(said.split())
     assert "the volume of host wide-core-1 with the data of kafka" in " ".join(said.split())
     assert cluster.volumes() == volumes
+    assert everything(cluster.aws) == before
+    # What a run forgets that ends half-way: outputs, and files here.
+    cluster.project.apply(*cluster.variables)
     assert everything(cluster.aws) == before
     assert cluster.project.changes(*cluster.variables) == ""
 

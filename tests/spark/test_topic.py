@@ -211,7 +211,7 @@ def test_lost_messages_are_refused_until_the_loss_is_accepted(
 @pytest.mark.parametrize(
     ("settings", "told", "not_told"),
     [
-        ({}, ["retention.ms;", "a time older", "retention.bytes;"], ["("]),
+        ({}, ["retention.ms;", "a time older", "retention.bytes;"], ["retention.ms (", "bytes ("]),
         (
             {"retention.ms": "5400000", "message.timestamp.type": "LogAppendTime"},
             ["retention.ms (90 min)"],

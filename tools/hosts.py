@@ -124,7 +124,7 @@ def run(target: Target, host: str, *command: str, stdin: str = "", timeout: floa
         HostsError: The host did not answer within timeout seconds, or the command failed.
     """
     # A session with AWS has to be opened first.
-    timeout += float(target.hosts[host].get("host_connect_timeout", 0))
+    timeout += float(target.hosts[host].get("ansible_ssh_timeout", 0))
     try:
         done = subprocess.run(
             target.ssh(host, *command),

@@ -83,9 +83,9 @@ module "inventory" {
   facts = {
     output = local.output
     # Else S3A asks another region, which nothing leads to without a way out.
-    s3_region       = var.region
-    connect_timeout = local.connect_timeout
+    s3_region = var.region
   }
+  connect_timeout = local.connect_timeout
 
   depends_on = [terraform_data.known_host, aws_volume_attachment.data]
 }

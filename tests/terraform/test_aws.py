@@ -517,7 +517,7 @@ def test_sessions_may_take_long_to_come_up(single: Deployment) -> None:
     # Ansible gives its own timeout to ssh, on the command line; mitogen waits for as long.
     assert int(ssh_settings(single, "aws-1")["connecttimeout"]) >= 120
     inventory = yaml.safe_load(Path(single.project.outputs()["inventory"]).read_text())
-    assert int(inventory["all"]["hosts"]["aws-1"]["host_connect_timeout"]) >= 120
+    assert int(inventory["all"]["hosts"]["aws-1"]["ansible_ssh_timeout"]) >= 120
 
 
 class Throttling(BaseHTTPRequestHandler):

@@ -25,6 +25,7 @@ locals {
       host_arch               = host.arch
       host_emulated           = host.emulated
       },
+      var.connect_timeout == null ? {} : { ansible_ssh_timeout = var.connect_timeout },
       host.id == null ? {} : { host_id = host.id },
       host.rack == null ? {} : { host_rack = host.rack },
       length(host.volumes) == 0 ? {} : { host_volumes = host.volumes },

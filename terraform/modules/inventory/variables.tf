@@ -42,6 +42,12 @@ variable "replication_factor" {
   default     = null
 }
 
+variable "connect_timeout" {
+  type        = number
+  description = "Seconds that a connection may take to begin, where that is long; null leaves it to Ansible."
+  default     = null
+}
+
 variable "facts" {
   type        = map(string)
   description = "More that a target knows of its hosts; Ansible gets each as host_<name>."

@@ -11,6 +11,9 @@ TOPOLOGY :=
 ARCH     :=
 NAME     := $(or $(TARGET),local)
 DATASET  := sample
+# The words that let data go.
+DELETE_DATA :=
+CONFIRM     :=
 
 environment := inventories/$(NAME)/environment.tfvars
 given       := '$(NAME)' '$(TARGET)' '$(TOPOLOGY)' '$(ARCH)'

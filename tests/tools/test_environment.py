@@ -138,6 +138,8 @@ def test_down_asks_for_the_name(project: Path) -> None:
         assert "the disk of host trial-1" in said
         assert "CONFIRM=trial" in said
         assert "destroy" not in said
+    said = make(project, "down", "NAME=trial", code=1, CONFIRM="trial", DELETE_DATA="trial")
+    assert "destroy" not in said
     assert "destroy" in make(project, "down", "NAME=trial", "CONFIRM=trial")
 
 

@@ -19,6 +19,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 INT, FLOAT = "unable to convert to int", "unable to convert to float"
 DEEP = "two folders deep"
+ALONE = "a folder for this alone"
 REFUSED = ("'my_host'", "Spark refuses", "without _")
 MEMORY = "512 MiB of memory"
 
@@ -33,6 +34,25 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("kafka", {"kafka_data_dir": "/data"}, ("kafka_data_dir", "'/data'", DEEP)),
     ("kafka", {"kafka_data_dir": "/var/.."}, ("kafka_data_dir", DEEP)),
     ("kafka", {"kafka_tmp_dir": "tmp"}, ("kafka_tmp_dir", DEEP)),
+    ("kafka", {"kafka_tmp_dir": "/var/tmp"}, ("kafka_tmp_dir", "'/var/tmp'", ALONE)),
+    ("kafka", {"kafka_tmp_dir": "/var/cache/"}, ("kafka_tmp_dir", ALONE)),
+    ("kafka", {"kafka_tmp_dir": "/var/lib/kafka"}, ("kafka_tmp_dir", ALONE)),
+    ("kafka", {"kafka_tmp_dir": "/opt/kafka"}, ("kafka_tmp_dir", ALONE)),
+    (
+        "kafka",
+        {"kafka_data_dir": "/srv/kafka/", "kafka_tmp_dir": "/srv/kafka"},
+        ("kafka_tmp_dir", ALONE),
+    ),
+    (
+        "kafka",
+        {"kafka_data_dir": "/srv/kafka", "kafka_tmp_dir": "/srv/kafka/tmp"},
+        ("kafka_tmp_dir", ALONE),
+    ),
+    (
+        "kafka",
+        {"kafka_data_dir": "/srv/kafka/data", "kafka_tmp_dir": "/srv/kafka"},
+        ("kafka_tmp_dir", ALONE),
+    ),
     ("kafka", {"kafka_address": "0.0.0.0"}, ("kafka_address", "'0.0.0.0'")),
     ("kafka", {"kafka_external_address": "broker 1"}, ("kafka_external_address", "'broker 1'")),
     ("kafka", {}, (MEMORY, "kafka_heap_size=1024", "Ask for less")),
@@ -95,6 +115,8 @@ RIGHT: list[tuple[str, dict[str, Any]]] = [
         {"spark_s3": True, "spark_defaults": {"spark.hadoop.fs.s3a.endpoint": "s3.lan:9000"}},
     ),
     ("kafka", {"kafka_heap_size": "512m", "kafka_address": "under_score.example"}),
+    ("kafka", {"kafka_heap_size": "512m", "kafka_tmp_dir": "/var/cache/deep/kafka"}),
+    ("kafka", {"kafka_heap_size": "512m", "kafka_tmp_dir": "/srv/kafka-tmp"}),
     ("spark_master", {"spark_master_address": "127.0.0.1"}),
     ("spark_master", {"spark_master_address": "node-1.example"}),
     (

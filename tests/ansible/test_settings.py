@@ -70,8 +70,8 @@ def test_every_playbook_finds_its_roles_and_modules(copy: Path, where: str) -> N
 
 @pytest.mark.parametrize("where", ["elsewhere", "open", "named"])
 def test_settings_that_are_not_in_use_are_told(copy: Path, where: str) -> None:
-    # Refused soon after: no archive is fetched here.
-    wrong = ("-e", "zookeeper_tick_time=abc", "-e", "ansible_become=false")
+    # Refused soon after, by the first role: no archive is fetched here.
+    wrong = ("-e", "common_time_sync=abc", "-e", "ansible_become=false")
     said = play(
         *("-i", copy / "hosts.yml", *wrong, copy / "ansible/check.yml"),
         folder=copy if where == "open" else Path("/"),

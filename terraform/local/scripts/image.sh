@@ -12,15 +12,14 @@ case "$LOCAL_ARCH" in
 x86_64) arch=amd64 ;;
 *) arch=$LOCAL_ARCH ;;
 esac
-packages=systemd,systemd-sysv,libpam-systemd,dbus,openssh-server,sudo,python3,python3-apt,iproute2,procps,ca-certificates
+# Java too: once for all hosts, in the one run of dpkg. Role java installs it where it is not.
+packages=systemd,systemd-sysv,libpam-systemd,dbus,openssh-server,sudo,python3,python3-apt,iproute2,procps,ca-certificates,default-jre-headless
 
 customize=$(mktemp)
 trap 'rm -rf "$customize" "$LOCAL_IMAGE.partial"' EXIT
 cat >"$customize" <<'CUSTOMIZE'
 set -eu
 root=$1
-# Java's packages lie ready, not installed: the roles install them, from here.
-APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get -qq --yes --no-install-recommends --download-only install default-jre-headless >/dev/null
 # The admin user: by key alone, may do all.
 chroot "$root" useradd --create-home --shell /bin/bash admin
 echo 'admin ALL=(ALL) NOPASSWD: ALL' >"$root/etc/sudoers.d/admin"
@@ -61,7 +60,7 @@ mkdir -p "$(dirname "$LOCAL_IMAGE")"
 rm -rf "$LOCAL_IMAGE.partial"
 echo "Making the base image (Debian $LOCAL_DEBIAN_RELEASE, $LOCAL_ARCH) in $LOCAL_IMAGE" >&2
 # shellcheck disable=SC2086  # no mirror: no argument
-mmdebstrap --quiet --mode=root --variant=minbase --arch="$arch" --include="$packages" --skip=cleanup/apt \
+mmdebstrap --quiet --mode=root --variant=minbase --arch="$arch" --include="$packages" --skip=cleanup/apt/lists \
     --dpkgopt=force-unsafe-io \
     --customize-hook="sh '$customize' \"\$1\" $emulated" \
     --customize-hook="${LOCAL_IMAGE_HOOK:-true}" \

@@ -1,0 +1,158 @@
+"""What is wrong with certificates that lie on the operator's machine, before any is copied."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+
+PEM = serialization.Encoding.PEM
+PUBLIC = serialization.PublicFormat.SubjectPublicKeyInfo
+
+
+def subject_alt_names(names: list[str]) -> list[str]:
+    """Return names and addresses as subjectAltName writes them: `DNS:name`, `IP:address`."""
+    return [f"{'IP' if address(name) else 'DNS'}:{name}" for name in names]
+
+
+def address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return a name as an address, if it is one."""
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None
+
+
+def certificate_problems(services: list[dict[str, Any]], **wanted: Any) -> list[dict[str, str]]:
+    """Return `name` and `problem` for each service of a host whose certificate cannot be used.
+
+    wanted: `folder` of the host's files, `ca` (path of the CA's certificate), `names` that each
+    certificate must hold, `days` that it must be valid for, and `ready` if each file holds the key
+    too.
+    """
+    found = []
+    for service in services:
+        problem = problem_of(service["name"], **wanted)
+        if problem:
+            found.append({"name": service["name"], "problem": problem})
+    return found
+
+
+def problem_of(
+    name: str, folder: str, ca: str, names: list[str], days: float, ready: bool = False
+) -> str:
+    """Return why a certificate cannot be used, in a few words; empty if it can."""
+    file = Path(folder) / (f"{name}.pem" if ready else f"{name}.crt")
+    key_file = file if ready else file.with_suffix(".key")
+    for path in (Path(ca), file, key_file):
+        if not path.is_file():
+            return f"{path} is missing"
+    try:
+        certificate = x509.load_pem_x509_certificate(file.read_bytes())
+        authority = x509.load_pem_x509_certificate(Path(ca).read_bytes())
+    except ValueError as error:
+        return f"{file} or {ca} holds no certificate in PEM format ({error})"
+    try:
+        key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+    except (ValueError, TypeError) as error:
+        return f"{key_file} holds no private key in PEM format without a passphrase ({error})"
+    if key.public_key().public_bytes(PEM, PUBLIC) != certificate.public_key().public_bytes(
+        PEM, PUBLIC
+    ):
+        return f"{key_file} is not the private key of {file}"
+    return (
+        other_ca(file, certificate, ca, authority)
+        or out_of_time(file, certificate, days)
+        or other_names(file, certificate, names)
+    )
+
+
+def other_ca(
+    file: Path, certificate: x509.Certificate, ca: str, authority: x509.Certificate
+) -> str:
+    """Say that another CA has signed a certificate."""
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (InvalidSignature, ValueError, TypeError):
+        issuer = certificate.issuer.rfc4514_string()
+        return f"{file} was signed by another CA ({issuer}) than {ca}"
+    return ""
+
+
+def out_of_time(file: Path, certificate: x509.Certificate, days: float) -> str:
+    """Say that a certificate is not valid yet, has ended, or ends in less than some days."""
+    now = dt.datetime.now(dt.UTC)
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now < begin:
+        return f"{file} is not valid before {begin:%Y-%m-%d %H:%M} UTC"
+    if end < now:
+        return f"{file} has ended on {end:%Y-%m-%d %H:%M} UTC"
+    if end < now + dt.timedelta(days=days):
+        return f"{file} ends on {end:%Y-%m-%d %H:%M} UTC, in less than {days:g} days"
+    return ""
+
+
+def other_names(file: Path, certificate: x509.Certificate, names: list[str]) -> str:
+    """Say which names of the host a certificate does not hold."""
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return f"{file} names no host (it has no subjectAltName)"
+    held = {str(it) for it in extension.value.get_values_for_type(x509.IPAddress)}
+    held |= {it.lower() for it in extension.value.get_values_for_type(x509.DNSName)}
+    lacking = [name for name in names if str(address(name) or name.lower()) not in held]
+    if lacking:
+        return f"{file} is for {', '.join(sorted(held))}, not for {', '.join(lacking)}"
+    return ""
+
+
+def ca_problem(certificate: str, key: str, passphrase: str, days: float) -> str:
+    """Return why a CA cannot sign: its files, its passphrase or its end; empty if it can."""
+    for path in (Path(certificate), Path(key)):
+        if not path.is_file():
+            return f"{path} is missing"
+    try:
+        loaded = x509.load_pem_x509_certificate(Path(certificate).read_bytes())
+    except ValueError as error:
+        return f"{certificate} holds no certificate in PEM format ({error})"
+    try:
+        opened = serialization.load_pem_private_key(
+            Path(key).read_bytes(), passphrase.encode() or None
+        )
+    except (ValueError, TypeError) as error:
+        return f"{key} does not open by the passphrase given ({error})"
+    if opened.public_key().public_bytes(PEM, PUBLIC) != loaded.public_key().public_bytes(
+        PEM, PUBLIC
+    ):
+        return f"{key} is not the private key of {certificate}"
+    return out_of_time(Path(certificate), loaded, days)
+
+
+def pem_files(paths: list[str]) -> str:
+    """Return files one after the other, each ended by a line break.
+
+    Raises AnsibleFilterError for one that is missing or no text.
+    """
+    try:
+        return "".join(f"{Path(path).read_text(encoding='ascii').strip()}\n" for path in paths)
+    except (OSError, ValueError) as error:
+        raise AnsibleFilterError(f"cannot read {error}") from error
+
+
+class FilterModule:
+    """The filters of role certificates."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return each by its name."""
+        return {
+            "subject_alt_names": subject_alt_names,
+            "certificate_problems": certificate_problems,
+            "ca_problem": ca_problem,
+            "pem_files": pem_files,
+        }

@@ -1,0 +1,189 @@
+"""What the filters of role certificates say of certificates that cannot be used."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib.util
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+ROOT = Path(__file__).resolve().parents[2]
+NOW = dt.datetime.now(dt.UTC)
+HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
+NAMES = ["broker-1", "192.0.2.7"]
+PASSPHRASE = "of-the-test-environment"
+
+
+def load_filters() -> Any:
+    """Return the plugin's module."""
+    file = ROOT / "roles/certificates/filter_plugins/certificates.py"
+    spec = importlib.util.spec_from_file_location("certificates_filters", file)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+filters = load_filters()
+
+
+@dataclass
+class Authority:
+    """A CA on disk, that signs what it is asked to."""
+
+    folder: Path
+    name: str = "a CA"
+
+    def __post_init__(self) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.certificate = self.signed(self.name, self.key, NOW + 300 * DAY, [])
+        self.path.write_bytes(pem(self.certificate))
+        write_key(self.folder / "ca.key", self.key, PASSPHRASE)
+
+    @property
+    def path(self) -> Path:
+        """The file of the certificate."""
+        return self.folder / "ca.pem"
+
+    def signed(
+        self,
+        subject: str,
+        key: ec.EllipticCurvePrivateKey,
+        end: dt.datetime,
+        names: list[str],
+        begin: dt.datetime = NOW - HOUR,
+    ) -> x509.Certificate:
+        """Return a certificate of this CA."""
+        held = [filters.address(it) for it in names]
+        others: list[x509.GeneralName] = [
+            x509.IPAddress(ipaddress.ip_address(str(it))) if it else x509.DNSName(name)
+            for it, name in zip(held, names, strict=True)
+        ]
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name.from_rfc4514_string(f"CN={subject}"))
+            .issuer_name(x509.Name.from_rfc4514_string(f"CN={self.name}"))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(begin)
+            .not_valid_after(end)
+        )
+        if others:
+            builder = builder.add_extension(x509.SubjectAlternativeName(others), critical=False)
+        return builder.sign(self.key, hashes.SHA256())
+
+    def issue(
+        self,
+        end: dt.datetime = NOW + 100 * DAY,
+        names: list[str] | None = None,
+        begin: dt.datetime = NOW - 100 * DAY,
+    ) -> None:
+        """Write the key and the certificate of service kafka."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        write_key(self.folder / "kafka.key", key)
+        made = self.signed("kafka", key, end, NAMES if names is None else names, begin)
+        (self.folder / "kafka.crt").write_bytes(pem(made))
+
+
+def pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def write_key(path: Path, key: ec.EllipticCurvePrivateKey, passphrase: str = "") -> None:
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase:
+        encryption = serialization.BestAvailableEncryption(passphrase.encode())
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    )
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """A CA that has issued a certificate which is all right."""
+    made = Authority(tmp_path)
+    made.issue()
+    return made
+
+
+def problem(authority: Authority, **other: Any) -> str:
+    """Return what is said of the certificate of service kafka."""
+    given = {"folder": str(authority.folder), "ca": str(authority.path), "names": NAMES, "days": 30}
+    found = filters.certificate_problems([{"name": "kafka", "gid": 0}], **(given | other))
+    return found[0]["problem"] if found else ""
+
+
+def test_one_that_is_all_right_is_not_told_of(authority: Authority) -> None:
+    assert problem(authority) == ""
+
+
+def test_key_and_certificate_may_be_in_one_file(authority: Authority) -> None:
+    parts = [(authority.folder / f"kafka.{it}").read_text() for it in ("key", "crt")]
+    (authority.folder / "kafka.pem").write_text("".join(parts))
+    assert problem(authority, ready=True) == ""
+
+
+@pytest.mark.parametrize(
+    ("plant", "told"),
+    [
+        (lambda it: it.issue(end=NOW - HOUR), "has ended on"),
+        (lambda it: it.issue(end=NOW + HOUR), "in less than 30 days"),
+        (lambda it: it.issue(begin=NOW + HOUR), "is not valid before"),
+        (lambda it: it.issue(names=["broker-2"]), "is for broker-2, not for broker-1, 192.0.2.7"),
+        (lambda it: it.issue(names=[]), "names no host"),
+        (lambda it: Authority(it.folder, "another CA"), "was signed by another CA (CN=a CA)"),
+        (lambda it: (it.folder / "kafka.crt").unlink(), "kafka.crt is missing"),
+        (lambda it: it.path.unlink(), "ca.pem is missing"),
+        (lambda it: (it.folder / "kafka.crt").write_text("?"), "holds no certificate"),
+        (lambda it: (it.folder / "kafka.key").write_text("?"), "holds no private key"),
+        (
+            lambda it: write_key(it.folder / "kafka.key", it.key),
+            "is not the private key of",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_with_the_file(
+    authority: Authority, plant: Callable[[Authority], object], told: str
+) -> None:
+    plant(authority)
+    said = problem(authority)
+    assert told in said
+    assert str(authority.folder) in said
+
+
+def ca_problem(authority: Authority, passphrase: str = PASSPHRASE) -> str:
+    key = authority.folder / "ca.key"
+    return str(filters.ca_problem(str(authority.path), str(key), passphrase, 1))
+
+
+def test_a_ca_signs_with_its_passphrase_alone(authority: Authority) -> None:
+    assert ca_problem(authority) == ""
+    assert "does not open by the passphrase" in ca_problem(authority, "another")
+    assert PASSPHRASE not in ca_problem(authority, "another")
+    write_key(authority.folder / "ca.key", ec.generate_private_key(ec.SECP256R1()), PASSPHRASE)
+    assert "is not the private key of" in ca_problem(authority)
+    (authority.folder / "ca.key").unlink()
+    assert "ca.key is missing" in ca_problem(authority)
+
+
+def test_a_ca_that_ends_is_told_of(authority: Authority) -> None:
+    ended = authority.signed("a CA", authority.key, NOW - HOUR, [], NOW - DAY)
+    authority.path.write_bytes(pem(ended))
+    assert "has ended on" in ca_problem(authority)
+
+
+def test_names_are_written_as_certificates_do() -> None:
+    assert filters.subject_alt_names(["a.example", "192.0.2.7", "2001:db8::7"]) == [
+        "DNS:a.example",
+        "IP:192.0.2.7",
+        "IP:2001:db8::7",
+    ]

@@ -208,7 +208,7 @@ ROWS: list[Row] = [
     ),
     Reads("kafka-*.sh", r"/kafka-\S+\.sh$", at="kafka", run="command -v {command}"),
     Proven("zkCli.sh", "tests/roles/test_zookeeper.py", "def test_shell_lists_the_root"),
-    Reads("bash -c 'exec 3<>/dev/tcp/localhost/2181; *", "Zookeeper version: ", at="zookeeper"),
+    Reads("sudo zookeeper-ask srvr", "Zookeeper version: ", at="zookeeper"),
     Reads("pyspark", "/pyspark$", at="spark-master", run="command -v {command}"),
     Reads("spark-*", "/spark-", at="spark-master", run="command -v {command}"),
     Proven(

@@ -24,11 +24,16 @@ testinfra_hosts = ["ansible://zookeeper"]
 pytestmark = [pytest.mark.verify, pytest.mark.unit("zookeeper")]
 
 
-def four_letter_word(host: Host, variables: HostVariables, word: str) -> str:
+def four_letter_word(host: Host, word: str) -> str:
     """Return what the server answers to one of its commands."""
-    address, port = variables["host_address"], variables["zookeeper_client_port"]
-    script = f"exec 3<>/dev/tcp/{address}/{port}; printf {word} >&3; timeout 30 cat <&3"
-    return str(host.check_output(f"bash -c '{script}'"))
+    with host.sudo():
+        return str(host.check_output("timeout 30 zookeeper-ask %s", word))
+
+
+def port(variables: HostVariables) -> int:
+    """Return the port for clients, by TLS if there is one."""
+    kind = "secure_client" if variables["zookeeper_certificate"] else "client"
+    return int(variables[f"zookeeper_{kind}_port"])
 
 
 def test_unit_is_enabled_and_active(host: Host) -> None:
@@ -36,15 +41,46 @@ def test_unit_is_enabled_and_active(host: Host) -> None:
 
 
 def test_client_port_takes_connections(host: Host, variables: HostVariables) -> None:
-    listens(host, variables["host_address"], variables["zookeeper_client_port"])
+    listens(host, variables["host_address"], port(variables))
 
 
-def test_answers_ruok(host: Host, variables: HostVariables) -> None:
-    assert four_letter_word(host, variables, "ruok") == "imok"
+def test_only_the_ports_that_are_asked_for_are_open(host: Host, variables: HostVariables) -> None:
+    plain = host.socket(
+        f"tcp://{variables['zookeeper_address']}:{variables['zookeeper_client_port']}"
+    )
+    assert plain.is_listening == bool(variables["zookeeper_plaintext"])
+    secured = variables["zookeeper_secure_client_port"]
+    with host.sudo():
+        held = host.check_output("ss --no-header --listening --tcp --numeric")
+    assert (f":{secured} " in held) == bool(variables["zookeeper_certificate"])
+
+
+def test_a_client_without_a_certificate_gets_no_answer(
+    host: Host, variables: HostVariables
+) -> None:
+    if not variables["zookeeper_certificate"]:
+        pytest.skip("the server is asked for no TLS")
+    address = f"{variables['host_address']}/{port(variables)}"
+    said = host.run(
+        f"bash -c 'exec 3<>/dev/tcp/{address}; printf ruok >&3; timeout 5 cat <&3'"
+    ).stdout
+    assert "imok" not in said
+    openssl = f"openssl s_client -connect {address.replace('/', ':')} -quiet -no_ign_eof"
+    with host.sudo():
+        known = f"-CAfile {variables['zookeeper_ca']} -verify_return_error"
+        own = (
+            f"-cert {variables['zookeeper_certificate']} -key {variables['zookeeper_certificate']}"
+        )
+        assert "imok" not in host.run(f"printf ruok | timeout 10 {openssl} {known}").stdout
+        assert "imok" in host.run(f"printf ruok | timeout 10 {openssl} {known} {own}").stdout
+
+
+def test_answers_ruok(host: Host) -> None:
+    assert four_letter_word(host, "ruok") == "imok"
 
 
 def test_serves_in_the_mode_that_its_servers_mean(host: Host, variables: HostVariables) -> None:
-    answer = four_letter_word(host, variables, "srvr")
+    answer = four_letter_word(host, "srvr")
     mode = next(line for line in answer.splitlines() if line.startswith("Mode: "))
     alone = len(variables["zookeeper_servers"]) < 2
     assert mode.removeprefix("Mode: ") in ({"standalone"} if alone else {"leader", "follower"})
@@ -55,7 +91,8 @@ def test_settings_are_the_inventorys(host: Host, variables: HostVariables) -> No
     assert settings["tickTime"] == str(variables["zookeeper_tick_time"])
     assert settings["maxSessionTimeout"] == str(variables["zookeeper_max_session_timeout_ms"])
     assert settings["dataDir"] == variables["zookeeper_data_dir"]
-    assert settings["clientPort"] == str(variables["zookeeper_client_port"])
+    secured = bool(variables["zookeeper_certificate"])
+    assert settings["secureClientPort" if secured else "clientPort"] == str(port(variables))
 
 
 def test_heap_is_the_inventorys(host: Host, variables: HostVariables) -> None:
@@ -100,5 +137,7 @@ def test_writes_nothing_but_its_data(host: Host, variables: HostVariables) -> No
 
 
 def test_shell_lists_the_root(host: Host, variables: HostVariables) -> None:
-    server = f"{variables['host_address']}:{variables['zookeeper_client_port']}"
-    assert "zookeeper" in host.check_output("timeout 300 zkCli.sh -server %s ls /", server)
+    server = f"{variables['host_address']}:{port(variables)}"
+    # Who may read the certificate may ask.
+    with host.sudo():
+        assert "zookeeper" in host.check_output("timeout 300 zkCli.sh -server %s ls /", server)

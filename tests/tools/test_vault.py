@@ -1,0 +1,111 @@
+"""tools/vault.py: secrets are made once, stay, and are closed to everybody else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import vault
+import yaml
+
+
+@pytest.fixture(autouse=True)
+def no_password_of_the_callers_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ANSIBLE_VAULT_PASSWORD_FILE", raising=False)
+
+
+def read(folder: Path, password: Path | None = None) -> dict[str, Any]:
+    """Read the secrets by Ansible's own command."""
+    said = subprocess.run(
+        [
+            Path(sys.executable).with_name("ansible-vault"),
+            "view",
+            f"--vault-password-file={password or vault.password_file(folder)}",
+            vault.secrets_file(folder),
+        ],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=60,
+    ).stdout
+    held: dict[str, Any] = yaml.safe_load(said)
+    return held
+
+
+def test_they_are_made_once_long_and_each_another(tmp_path: Path) -> None:
+    assert vault.ensure(tmp_path) == list(vault.NAMES)
+    held = read(tmp_path)
+    assert list(held) == sorted(vault.NAMES)
+    assert min(map(len, held.values())) >= 40
+    assert len(set(held.values())) == len(held)
+
+    before = vault.secrets_file(tmp_path).read_bytes()
+    assert vault.ensure(tmp_path) == []
+    assert vault.secrets_file(tmp_path).read_bytes() == before
+
+
+def test_nothing_of_them_is_readable(tmp_path: Path) -> None:
+    vault.ensure(tmp_path)
+    held = read(tmp_path)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 2
+    for path in files:
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert [name for name, value in held.items() if value in path.read_text()] == []
+
+
+def test_what_is_there_stays_and_what_is_missing_is_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault.ensure(tmp_path)
+    before = read(tmp_path)
+    monkeypatch.setattr(vault, "NAMES", (*vault.NAMES, "secret_of_a_later_version"))
+    assert vault.ensure(tmp_path) == ["secret_of_a_later_version"]
+    after = read(tmp_path)
+    assert {name: after[name] for name in before} == before
+    assert "secret_of_a_later_version" in after
+
+
+def test_a_password_that_ansible_is_told_of_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("one that the operator has chosen\n")
+    monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(password))
+    folder = tmp_path / "environment"
+    vault.ensure(folder)
+    assert not vault.password_file(folder).exists()
+    assert list(read(folder, password)) == sorted(vault.NAMES)
+
+
+def test_secrets_without_their_password_are_told_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault.ensure(tmp_path)
+    file, before = vault.secrets_file(tmp_path), vault.secrets_file(tmp_path).read_bytes()
+    own = vault.password_file(tmp_path)
+    kept = own.read_text()
+
+    own.unlink()
+    with pytest.raises(vault.VaultError, match=r"\.vault-password is missing"):
+        vault.ensure(tmp_path)
+    assert not own.exists()
+
+    own.write_text("another\n")
+    with pytest.raises(vault.VaultError, match="does not open by the password given") as told:
+        vault.ensure(tmp_path)
+    assert str(file) in str(told.value)
+    assert kept.strip() not in str(told.value)
+    assert file.read_bytes() == before
+
+
+def test_a_file_that_is_not_encrypted_is_refused(tmp_path: Path) -> None:
+    file = vault.secrets_file(tmp_path)
+    file.parent.mkdir(parents=True)
+    file.write_text("secret_spark: in the clear\n")
+    with pytest.raises(vault.VaultError, match="is not encrypted"):
+        vault.ensure(tmp_path)
+    assert file.read_text() == "secret_spark: in the clear\n"

@@ -224,6 +224,28 @@ class WheelsRelease:
             archives.unpack_wheel(wheel, folder / "lib" / wheel.parent.name)
 
 
+@dataclass(frozen=True)
+class PureRelease:
+    """A package of pure Python that needs no other, in lib/."""
+
+    name: str
+    is_own = False
+    is_locked = True
+
+    def fetch(self, version: str, folder: Path, expected: dict[str, str], offline: bool) -> None:
+        sources.fetch_packages(
+            {f"{self.name}=={version}": next(iter(expected.values()), None)},
+            folder,
+            offline=offline,
+            options=[*_PURE, "--no-deps"],
+        )
+
+    def lay_out(self, version: str, files: Path, folder: Path) -> None:
+        del version
+        (wheel,) = files.glob("*.whl")
+        archives.unpack_wheel(wheel, folder / "lib")
+
+
 def _pin(wheel: str) -> str:
     match = _WHEEL.fullmatch(wheel)
     if not match:
@@ -239,6 +261,7 @@ RELEASES: dict[str, Release] = {
     for release in (
         MavenRelease("zookeeper"),
         MavenRelease("kafka"),
+        PureRelease("kafka-python"),
         SparkRelease(),
         MavenRelease("spark-s3"),
         OwnRelease(
@@ -268,6 +291,7 @@ OPTIONAL = frozenset({"imdb-producer-fast", "imdb-standby", "spark-s3"})
 _VERSIONS = {
     "zookeeper": ("zookeeper", "zookeeper_version"),
     "kafka": ("kafka", "kafka_version"),
+    "kafka-python": ("kafka", "kafka_python_version"),
     "spark": ("spark", "spark_version"),
     "spark-s3": ("spark", "spark_version"),
     "imdb-standby": ("standby", "standby_version"),

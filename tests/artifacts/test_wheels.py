@@ -54,7 +54,11 @@ def test_wheels_lie_in_a_folder_for_each_kind(tmp_path: Path) -> None:
     assert found == {kind: kind for kind in KINDS}
 
 
-def test_the_extra_is_what_the_tests_run_with() -> None:
-    version = releases.default_versions()["imdb-producer-fast"]
+@pytest.mark.parametrize(
+    ("release", "package"),
+    [("imdb-producer-fast", "confluent-kafka"), ("kafka-python", "kafka-python")],
+)
+def test_hosts_have_what_the_tests_run_with(release: str, package: str) -> None:
+    version = releases.default_versions()[release]
     pinned = (releases.REPOSITORY / "requirements.txt").read_text()
-    assert f"\nconfluent-kafka=={version} " in pinned
+    assert f"\n{package}=={version} " in pinned

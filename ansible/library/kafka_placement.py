@@ -8,20 +8,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kafka_plan import moved, plan
-from ansible.module_utils.kafka_wire import (
+from ansible.module_utils.kafka_admin import (
+    SECURITY,
     Cluster,
     KafkaError,
     NotReadyError,
-    array,
     check,
-    compact_array,
-    compact_text,
-    number,
+    library,
     patiently,
-    text,
-    varint,
 )
+from ansible.module_utils.kafka_plan import moved, plan
 
 DOCUMENTATION = r"""
 module: kafka_placement
@@ -56,6 +52,10 @@ options:
     description: Most bytes a second that a broker takes in, and gives out, for this.
     type: int
     default: 20000000
+  security:
+    description: How to log in, as C(security_protocol) and other options of kafka-python.
+    type: dict
+    default: {}
   timeout:
     description: Seconds to wait until all is moved. It ends sooner where a broker stays away.
     type: int
@@ -79,17 +79,9 @@ moves:
   returned: always
 """
 
-ALTER_CONFIGS = 44
-ALTER_REASSIGNMENTS = 45
-LIST_REASSIGNMENTS = 46
-TOPIC_RESOURCE = 2
-BROKER_RESOURCE = 4
-SET_OPERATION = 0
-DELETE_OPERATION = 1
 RATES = ("leader.replication.throttled.rate", "follower.replication.throttled.rate")
 THROTTLED = ("leader.replication.throttled.replicas", "follower.replication.throttled.replicas")
 PAUSE_SECONDS = 1.0
-REQUEST_MILLISECONDS = 30000
 # For a controller that moves, and for a broker that restarts.
 PATIENCE_SECONDS = 60
 AWAY_SECONDS = 300
@@ -100,97 +92,26 @@ class Placement(Cluster):
 
     def moving(self) -> dict[tuple[str, int], list[int]]:
         """Partitions whose replicas are being moved, each with the brokers that get one."""
-        body = number("i", REQUEST_MILLISECONDS) + varint(0) + b"\0"  # of all topics
-        reader = self.ask_controller(LIST_REASSIGNMENTS, 0, body, flexible=True)
-        reader.number("i")  # throttle time
-        check(reader.number("h"), reader.compact_text(), "listing moves")
-        found = {}
-
-        def partition(topic: str) -> None:
-            index = reader.number("i")
-            # Replicas, those that come, those that go.
-            _, found[topic, index], _ = [
-                reader.compact_array(lambda: reader.number("i")) for _ in range(3)
-            ]
-            reader.tags()
-
-        def topic() -> None:
-            name = str(reader.compact_text())
-            reader.compact_array(lambda: partition(name))
-            reader.tags()
-
-        reader.compact_array(topic)
-        return found
+        with self.asking("listing moves") as admin:
+            said = admin.list_partition_reassignments()
+        return {(it.topic, it.partition): row["adding_replicas"] for it, row in said.items()}
 
     def move(self, changes: Mapping[tuple[str, int], list[int] | None]) -> None:
         """Begin to move replicas; None gives up a move that goes on."""
-        topics = []
-        for name in sorted({topic for topic, _ in changes}):
-            rows = [
-                number("i", index)
-                + (varint(0) if replicas is None else compact_array(map(broker_id, replicas)))
-                + b"\0"
-                for (topic, index), replicas in sorted(changes.items())
-                if topic == name
-            ]
-            topics.append(compact_text(name) + compact_array(rows) + b"\0")
-        body = number("i", REQUEST_MILLISECONDS) + compact_array(topics) + b"\0"
-        reader = self.ask_controller(ALTER_REASSIGNMENTS, 0, body, flexible=True)
-        reader.number("i")  # throttle time
-        check(reader.number("h"), reader.compact_text(), "moving replicas")
-
-        def partition(topic: str) -> None:
-            index = reader.number("i")
-            code, message = reader.number("h"), reader.compact_text()
-            check(code, message, f"moving {topic}-{index}")
-            reader.tags()
-
-        def topic() -> None:
-            name = str(reader.compact_text())
-            reader.compact_array(lambda: partition(name))
-            reader.tags()
-
-        reader.compact_array(topic)
+        with self.asking("moving replicas") as admin:
+            said = admin.alter_partition_reassignments(
+                {library().TopicPartition(*key): replicas for key, replicas in changes.items()}
+            )
+        for it, error in said.items():
+            check(error.errno if error else 0, None, f"moving {it.topic}-{it.partition}")
 
     def bound(self, topics: set[str], bytes_per_second: int | None) -> None:
         """Bound the pace of the copies of topics; None takes the bound away."""
-        value = None if bytes_per_second is None else str(bytes_per_second)
-        for broker, (host, port, _) in self.metadata([]).brokers.items():
-            settings = dict.fromkeys(RATES, value)
-            # A broker takes settings of its own alone.
-            self._set((host, port), BROKER_RESOURCE, str(broker), settings)
+        pace = None if bytes_per_second is None else str(bytes_per_second)
+        for broker in self.metadata([]).brokers:
+            self.alter("broker", str(broker), dict.fromkeys(RATES, pace))
         for topic in sorted(topics):
-            everything = None if bytes_per_second is None else "*"
-            self._set(None, TOPIC_RESOURCE, topic, dict.fromkeys(THROTTLED, everything))
-
-    def _set(
-        self,
-        address: tuple[str, int] | None,
-        kind: int,
-        name: str,
-        settings: dict[str, str | None],
-    ) -> None:
-        rows = [
-            text(key)
-            + number("b", DELETE_OPERATION if value is None else SET_OPERATION)
-            + (number("h", -1) if value is None else text(value))
-            for key, value in settings.items()
-        ]
-        body = array([number("b", kind) + text(name) + array(rows)]) + b"\0"
-        if address is None:
-            reader = self.ask(ALTER_CONFIGS, 0, body)
-        else:
-            reader = self.ask_broker(address, ALTER_CONFIGS, 0, body)
-        reader.number("i")  # throttle time
-        for code, message, _, _ in reader.array(
-            lambda: (reader.number("h"), reader.text(), reader.number("b"), reader.text())
-        ):
-            check(code, message, f"changing the settings of {name}")
-
-
-def broker_id(broker: int) -> bytes:
-    """A broker's id in a request."""
-    return number("i", broker)
+            self.alter("topic", topic, dict.fromkeys(THROTTLED, None if pace is None else "*"))
 
 
 def out_of_sync(cluster: Placement) -> list[str]:
@@ -231,8 +152,13 @@ def settle(cluster: Placement, brokers: list[int], deadline: float) -> None:
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Wait for what goes on, plan, move, wait. Raises KafkaError, TimeoutError, ValueError."""
+    with Placement(module.params["bootstrap_servers"], module.params["security"]) as cluster:
+        return bring(module, cluster)
+
+
+def bring(module: AnsibleModule, cluster: Placement) -> dict[str, Any]:
+    """Bring the replicas to where they should be. See run()."""
     given = module.params
-    cluster = Placement(given["bootstrap_servers"])
     seen = patiently(cluster.metadata, time.monotonic() + PATIENCE_SECONDS)
     missing = sorted(set(given["brokers"]) - set(seen.brokers))
     if missing:
@@ -278,6 +204,7 @@ def main() -> None:
             "leaving": {"type": "list", "elements": "int", "default": []},
             "replication_factor": {"type": "int", "required": True},
             "bytes_per_second": {"type": "int", "default": 20_000_000},
+            "security": SECURITY,
             "timeout": {"type": "int", "default": 86400},
         },
         supports_check_mode=True,

@@ -14,7 +14,7 @@ from kafka.errors import InvalidTimestampError
 from ..producer.broker import Broker
 from .modules import load, load_utility
 
-load_utility("kafka_wire")
+load_utility("kafka_admin")
 state = load("roles/kafka_topic/library/kafka_topic_state.py", "kafka_topic_state")
 
 HOUR = 3_600_000
@@ -41,13 +41,16 @@ def run(broker: Broker, name: str, behind_ms: int = -1, **config: Any) -> Any:
         "accept_replicas": False,
         "config": {key.replace("_", "."): value for key, value in config.items()},
         "behind_ms": behind_ms,
+        "security": {},
+        "state": "present",
         "timeout": 30,
     }
     return state.run(SimpleNamespace(params=params, check_mode=False))
 
 
 def before(broker: Broker, name: str) -> int:
-    return int(state.Topics(broker.address).settings(name)[BEFORE])
+    with state.Topics(broker.address) as topics:
+        return int(topics.settings(name)[BEFORE])
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from ..producer.bad_server import serving
 from ..producer.proxy import proxying
 from .modules import load, load_utility
 
-kafka_wire = load_utility("kafka_wire")
+kafka_admin = load_utility("kafka_admin")
 gates = load("roles/gates/library/pipeline_gates.py", "pipeline_gates")
 
 SERVERS = [{"host": f"core-{n}", "address": f"10.0.0.{n}:2181"} for n in (1, 2, 3)]
@@ -75,20 +75,20 @@ def brokers(
     mute: int = 0,
 ) -> Any:
     """Look at brokers that are up and have a topic of these partitions; one may not answer."""
-    seen = kafka_wire.Metadata(
+    seen = kafka_admin.Metadata(
         {n: (f"10.0.0.{n}", 9092, None) for n in up}, up[-1], {"t": dict(enumerate(rows))}
     )
 
     def metadata(self: Any, topics: list[str] | None = None) -> Any:
         if topics is None:
             return seen
-        if mute and self._servers == [(f"10.0.0.{mute}", 9092)]:
+        if mute and self.servers == [f"10.0.0.{mute}:9092"]:
             raise TimeoutError("timed out")
         return seen
 
     monkeypatch.setattr(gates.Cluster, "metadata", metadata)
     look = gates.Look()
-    gates.look_at_kafka(look, BROKERS, list(absent))
+    gates.look_at_kafka(look, BROKERS, list(absent), {})
     return look
 
 

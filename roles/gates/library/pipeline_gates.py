@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kafka_wire import Cluster, KafkaError, NotReadyError
+from ansible.module_utils.kafka_admin import SECURITY, Cluster, KafkaError, NotReadyError
 
 DOCUMENTATION = r"""
 module: pipeline_gates
 short_description: Whether the pipeline's services are whole
 description:
   - Asks the services that are given until nothing is wrong with them or the time is up.
-  - Changes nothing, and needs nothing but Python and the services' own ports.
+  - Changes nothing. Where brokers are given it needs kafka-python on the host (role kafka).
 author: imdb-pipeline
 options:
   zookeeper:
@@ -32,6 +32,10 @@ options:
     type: list
     elements: dict
     default: []
+  kafka_security:
+    description: How to log in to them, as C(security_protocol) and other options of kafka-python.
+    type: dict
+    default: {}
   kafka_absent:
     description: Ids of brokers that are known to be away; that their replicas lag is no problem.
     type: list
@@ -177,27 +181,32 @@ def look_at_zookeeper(look: Look, servers: list[dict[str, Any]]) -> None:
         )
 
 
-def look_at_kafka(look: Look, brokers: list[dict[str, Any]], absent: list[int]) -> None:
+def look_at_kafka(
+    look: Look, brokers: list[dict[str, Any]], absent: list[int], security: dict[str, Any]
+) -> None:
     """Every broker answers, every partition has a leader and all of its replicas in sync.
 
     Of brokers that are absent nothing is expected. One that was lost is up for the others until
     its session with ZooKeeper ends, so each is asked itself.
     """
     names = {int(broker["id"]): str(broker["host"]) for broker in brokers}
+    servers = [str(broker["address"]) for broker in brokers]
     try:
-        seen = Cluster(",".join(str(broker["address"]) for broker in brokers)).metadata()
+        with Cluster(",".join(servers), security) as cluster:
+            seen = cluster.metadata()
     except (OSError, NotReadyError, KafkaError) as error:
         look.wrong(str(brokers[0]["host"]), "kafka", f"no broker answers: {error}")
         return
     look.found["controller"] = names.get(seen.controller, "")
-    for broker in brokers:
+    for broker, server in zip(brokers, servers, strict=True):
         number, host = int(broker["id"]), str(broker["host"])
         if number not in seen.brokers:
             look.wrong(host, "kafka", f"broker {number} on {host} is not up")
             continue
         try:
-            Cluster(str(broker["address"])).metadata([])
-        except OSError as error:
+            with Cluster(server, security) as cluster:
+                cluster.metadata([])
+        except (OSError, NotReadyError, KafkaError) as error:
             look.wrong(host, "kafka", f"broker {number} on {host} does not answer: {error}")
     if seen.controller not in seen.brokers:
         look.wrong(str(brokers[0]["host"]), "kafka", "the brokers have no controller")
@@ -309,7 +318,7 @@ def look_once(given: dict[str, Any]) -> Look:
     if given["zookeeper"]:
         look_at_zookeeper(look, given["zookeeper"])
     if given["kafka"]:
-        look_at_kafka(look, given["kafka"], given["kafka_absent"])
+        look_at_kafka(look, given["kafka"], given["kafka_absent"], given["kafka_security"])
     if given["spark_masters"]:
         look_at_spark(look, given["spark_masters"], given["spark_workers"])
     if given["job_host"]:
@@ -325,6 +334,7 @@ def main() -> None:
         argument_spec={
             "zookeeper": described,
             "kafka": described,
+            "kafka_security": SECURITY,
             "kafka_absent": {"type": "list", "elements": "int", "default": []},
             "spark_masters": described,
             "spark_workers": described,

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: makes a Kafka topic, or brings it to what is asked."""
+"""Ansible module: makes a Kafka topic, brings it to what is asked, or deletes it."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kafka_wire import (
+from ansible.module_utils.kafka_admin import (
+    SECURITY,
+    UNKNOWN_TOPIC,
     Cluster,
     KafkaError,
     NotReadyError,
-    array,
     check,
-    number,
+    library,
     patiently,
-    text,
 )
 
 DOCUMENTATION = r"""
 module: kafka_topic_state
-short_description: Make a Kafka topic, or bring it to what is asked
+short_description: Make a Kafka topic, bring it to what is asked, or delete it
 description:
   - Creates the topic if it is missing, adds partitions, sets settings that differ.
   - Refuses what Kafka cannot do, fewer partitions and another replication factor, changing nothing.
-  - Speaks Kafka's protocol itself (kafka_wire), as each of Kafka's own commands starts a JVM; a
-    look at a topic that is as it should be takes a few milliseconds.
+  - Needs kafka-python on the host (role kafka); a look at a topic that is as it should be takes a
+    few milliseconds.
 author: imdb-pipeline
 options:
   bootstrap_servers:
@@ -37,14 +37,17 @@ options:
     description: Name of the topic.
     type: str
     required: true
+  state:
+    description: Whether there should be the topic; C(absent) deletes it with its records.
+    type: str
+    choices: [present, absent]
+    default: present
   partitions:
-    description: Partitions that it should have.
+    description: Partitions that it should have; required unless it is deleted.
     type: int
-    required: true
   replication_factor:
-    description: Replicas of each partition.
+    description: Replicas of each partition; required unless it is deleted.
     type: int
-    required: true
   accept_replicas:
     description: Whether a topic with another number of replicas is let be.
     type: bool
@@ -59,6 +62,10 @@ options:
         C(message.timestamp.before.max.ms); -1 is as long as the topic keeps messages.
     type: int
     default: -1
+  security:
+    description: How to log in, as C(security_protocol) and other options of kafka-python.
+    type: dict
+    default: {}
   timeout:
     description: Seconds to wait for a broker, and for each change to show.
     type: int
@@ -89,10 +96,7 @@ unpredictable:
   returned: always
 """
 
-CREATE_TOPICS, DESCRIBE_CONFIGS, CREATE_PARTITIONS, ALTER_CONFIGS = 19, 32, 37, 44
 TOPIC_EXISTS = 36
-TOPIC_RESOURCE = 2
-SET_OPERATION = 0
 BEFORE, RETENTION, POLICY = "message.timestamp.before.max.ms", "retention.ms", "cleanup.policy"
 # As Kafka has it for no bound.
 UNBOUNDED = 2**63 - 1
@@ -107,62 +111,34 @@ class Topics(Cluster):
 
     def settings(self, topic: str) -> dict[str, str | None]:
         """All settings of the topic, defaults included."""
-        body = array([number("b", TOPIC_RESOURCE) + text(topic) + number("i", -1)]) + b"\0"
-        reader = self.ask(DESCRIBE_CONFIGS, 1, body)
-        reader.number("i")  # throttle time
-        found: dict[str, str | None] = {}
-
-        def entry() -> None:
-            name, value = reader.text(), reader.text()
-            for _ in range(3):  # read-only, source, sensitive
-                reader.number("b")
-            reader.array(lambda: (reader.text(), reader.text(), reader.number("b")))
-            found[str(name)] = value
-
-        def resource() -> None:
-            check(reader.number("h"), reader.text(), f"reading the settings of {topic}")
-            reader.number("b")
-            reader.text()
-            reader.array(entry)
-
-        reader.array(resource)
-        return found
+        doing = f"reading the settings of {topic}"
+        with self.asking(doing) as admin:
+            resource = library().admin.ConfigResource("topic", topic)
+            said = admin.describe_configs([resource], config_filter="all")["topic"][topic]
+        if not said:
+            raise KafkaError(
+                f"{doing} was refused: it needs the right DESCRIBE_CONFIGS on the topic"
+            )
+        return {name: setting["value"] for name, setting in said.items()}
 
     def create(self, topic: str, partitions: int, replicas: int, config: dict[str, str]) -> None:
-        settings = [text(key) + text(value) for key, value in sorted(config.items())]
-        wanted = text(topic) + number("i", partitions) + number("h", replicas)
-        body = array([wanted + array([]) + array(settings)]) + number("i", 10000) + b"\0"
-        self._change(CREATE_TOPICS, 2, body, f"creating {topic}", allowed={TOPIC_EXISTS})
+        wanted = {"num_partitions": partitions, "replication_factor": replicas, "configs": config}
+        with self.asking(f"creating {topic}") as admin:
+            said = admin.create_topics({topic: wanted}, raise_errors=False)["topics"][0]
+        if said["error_code"] != TOPIC_EXISTS:
+            check(said["error_code"], said["error_message"], f"creating {topic}")
+
+    def delete(self, topic: str) -> None:
+        with self.asking(f"deleting {topic}") as admin:
+            said = admin.delete_topics([topic], raise_errors=False)["topics"][0]
+        if said["error_code"] != UNKNOWN_TOPIC:
+            check(said["error_code"], None, f"deleting {topic}")
 
     def grow(self, topic: str, partitions: int) -> None:
-        body = array([text(topic) + number("i", partitions) + number("i", -1)])
-        body += number("i", 10000) + b"\0"
-        self._change(CREATE_PARTITIONS, 1, body, f"growing {topic} to {partitions} partitions")
-
-    def alter(self, topic: str, config: dict[str, str]) -> None:
-        settings = [
-            text(key) + number("b", SET_OPERATION) + text(value)
-            for key, value in sorted(config.items())
-        ]
-        body = array([number("b", TOPIC_RESOURCE) + text(topic) + array(settings)]) + b"\0"
-        reader = self.ask(ALTER_CONFIGS, 0, body)
-        reader.number("i")  # throttle time
-        for code, message, _, _ in reader.array(
-            lambda: (reader.number("h"), reader.text(), reader.number("b"), reader.text())
-        ):
-            check(code, message, f"changing the settings of {topic}")
-
-    def _change(
-        self, api: int, version: int, body: bytes, doing: str, allowed: set[int] | None = None
-    ) -> None:
-        """Ask the controller for a change of a topic."""
-        reader = self.ask_controller(api, version, body)
-        reader.number("i")  # throttle time
-        for _, code, message in reader.array(
-            lambda: (reader.text(), reader.number("h"), reader.text())
-        ):
-            if code not in (allowed or set()):
-                check(code, message, doing)
+        doing = f"growing {topic} to {partitions} partitions"
+        with self.asking(doing) as admin:
+            said = admin.create_partitions({topic: partitions}, raise_errors=False).results[0]
+        check(said.error_code, said.error_message, doing)
 
 
 def find_impossible(
@@ -209,10 +185,15 @@ def differing(config: dict[str, str], behind_ms: int, has: dict[str, str | None]
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Look, decide, change and look again. Raises KafkaError, TimeoutError."""
+    with Topics(module.params["bootstrap_servers"], module.params["security"]) as cluster:
+        return bring(module, cluster)
+
+
+def bring(module: AnsibleModule, cluster: Topics) -> dict[str, Any]:
+    """Bring the topic to what is asked, by brokers that may be away. See run()."""
     name, wanted = module.params["name"], module.params["partitions"]
     replicas, timeout = module.params["replication_factor"], module.params["timeout"]
     config = {key: as_text(value) for key, value in module.params["config"].items()}
-    cluster = Topics(module.params["bootstrap_servers"])
     steps: list[tuple[str, Callable[[], None]]] = []
 
     def differing_now() -> dict[str, str]:
@@ -220,6 +201,13 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         return differing(config, module.params["behind_ms"], has)
 
     partitions = patiently(lambda: cluster.describe(name), time.monotonic() + timeout)
+    if module.params["state"] == "absent":
+        if partitions is not None and not module.check_mode:
+            patiently(lambda: cluster.delete(name), time.monotonic() + timeout)
+        return {
+            "changed": partitions is not None,
+            "msg": f"There is no topic {name}, or not for long.",
+        }
     if partitions is None:
         steps.append(("created", lambda: cluster.create(name, wanted, replicas, config)))
     else:
@@ -232,7 +220,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             steps.append((grown, lambda: cluster.grow(name, wanted)))
         changed = differing_now()
         if changed:
-            steps.append((settings_text(changed), lambda: cluster.alter(name, changed)))
+            steps.append((settings_text(changed), lambda: cluster.alter("topic", name, changed)))
 
     done = " and ".join(step for step, _ in steps)
     if module.check_mode and steps:
@@ -244,7 +232,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         partitions = patiently(lambda: settled(cluster, name, wanted), time.monotonic() + timeout)
     # What follows from settings that the brokers have given it is known by now.
     if made and (changed := differing_now()):
-        patiently(lambda: cluster.alter(name, changed), time.monotonic() + timeout)
+        patiently(lambda: cluster.alter("topic", name, changed), time.monotonic() + timeout)
     rows = [
         f"partition {index}: leader {row['leader']}, replicas {row['replicas']}, "
         f"in sync {row['isr']}"
@@ -277,13 +265,16 @@ def main() -> None:
         argument_spec={
             "bootstrap_servers": {"type": "str", "required": True},
             "name": {"type": "str", "required": True},
-            "partitions": {"type": "int", "required": True},
-            "replication_factor": {"type": "int", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "partitions": {"type": "int"},
+            "replication_factor": {"type": "int"},
             "accept_replicas": {"type": "bool", "default": False},
             "config": {"type": "dict", "default": {}},
             "behind_ms": {"type": "int", "default": -1},
+            "security": SECURITY,
             "timeout": {"type": "int", "default": 60},
         },
+        required_if=[("state", "present", ("partitions", "replication_factor"))],
         supports_check_mode=True,
     )
     servers, timeout = module.params["bootstrap_servers"], module.params["timeout"]

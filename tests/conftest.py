@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from .producer.broker import SecuredBroker
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,6 +25,20 @@ MARKERS = [
     "removal: takes everything off the hosts of a running pipeline",
     "unit(name): is about this systemd unit; a failure shows the end of its journal",
 ]
+
+
+@pytest.fixture(scope="session")
+def secured_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
+    """A real broker that lets nobody in without a login, whose rights are ACLs."""
+    # Not for tests that need none: it imports the Kafka client.
+    from .producer.broker import SecuredBroker
+
+    broker = SecuredBroker(tmp_path_factory.mktemp("secured-broker"))
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.close()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,4 +1,7 @@
-"""ZooKeeper and Kafka as plain processes on the loopback, from the project's own archives."""
+"""ZooKeeper and Kafka as plain processes on the loopback, from the project's own archives.
+
+Without a login, or with TLS, users and rights (SecuredBroker).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
+from ..certificates import make_certificates
 from ..releases import home_of
 
 REPOSITORY = Path(__file__).parents[2]
@@ -67,6 +71,9 @@ def named(settings: dict[str, str]) -> dict[str, str]:
 class Broker:
     """A ZooKeeper and one Kafka broker, whose data lies in a folder."""
 
+    #: What a client of kafka-python is told beside the address.
+    security: Mapping[str, str] = {}
+
     def __init__(self, folder: Path) -> None:
         """Prepare both; start() starts them."""
         self._folder = folder
@@ -79,16 +86,23 @@ class Broker:
             "clientPortAddress=127.0.0.1\nadmin.enableServer=false\ntickTime=2000\n"
         )
         (folder / "server.properties").write_text(
-            f"broker.id=1\nlog.dirs={folder}/kafka\nlisteners=PLAINTEXT://{self.address}\n"
+            f"broker.id=1\nlog.dirs={folder}/kafka\n{self._listener()}"
             f"zookeeper.connect=127.0.0.1:{self._zookeeper_port}\nnum.partitions=3\n"
             "offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n"
             "auto.create.topics.enable=false\nzookeeper.session.timeout.ms=6000\n"
             "controlled.shutdown.enable=false\n"
         )
 
+    def _listener(self) -> str:
+        return f"listeners=PLAINTEXT://{self.address}\n"
+
+    def _make_users(self) -> None:
+        """Make what must be there before the broker starts."""
+
     def start(self) -> None:
         """Start what does not run, and wait until it answers."""
         self.start_zookeeper()
+        self._make_users()
         self._start("kafka", "kafka.Kafka", "server.properties", self._port)
         wait_until("the broker answers", self._answers)
 
@@ -123,7 +137,10 @@ class Broker:
     def _answers(self) -> bool:
         try:
             admin = KafkaAdminClient(
-                bootstrap_servers=self.address, bootstrap_timeout_ms=5000, request_timeout_ms=5000
+                bootstrap_servers=self.address,
+                bootstrap_timeout_ms=5000,
+                request_timeout_ms=5000,
+                **self.security,
             )
         except KafkaError:
             return False
@@ -158,6 +175,10 @@ class Broker:
             if release in self._processes:
                 self._stop(release, signal.SIGKILL)
 
+    def admin(self) -> KafkaAdminClient:
+        """Give a client that may do everything."""
+        return KafkaAdminClient(bootstrap_servers=self.address, **self.security)
+
     def make_topic(
         self, name: str, partitions: int = 3, settings: dict[str, str] | None = None
     ) -> None:
@@ -165,7 +186,7 @@ class Broker:
 
         In the names of settings underscores stand for dots.
         """
-        admin = KafkaAdminClient(bootstrap_servers=self.address)
+        admin = self.admin()
 
         def made() -> bool:
             try:
@@ -184,7 +205,7 @@ class Broker:
 
     def set_topic(self, name: str, **settings: str) -> None:
         """Change settings of a topic, named as for make_topic."""
-        admin = KafkaAdminClient(bootstrap_servers=self.address)
+        admin = self.admin()
         try:
             admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, named(settings))])
         finally:
@@ -192,7 +213,7 @@ class Broker:
 
     def delete_topic(self, name: str) -> None:
         """Delete a topic."""
-        admin = KafkaAdminClient(bootstrap_servers=self.address)
+        admin = self.admin()
         try:
             admin.delete_topics([name])
         finally:
@@ -201,7 +222,10 @@ class Broker:
     def event_ids(self, topic: str) -> list[str]:
         """Give the event id of every message of a topic, partition by partition."""
         consumer = KafkaConsumer(
-            bootstrap_servers=self.address, enable_auto_commit=False, auto_offset_reset="earliest"
+            bootstrap_servers=self.address,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            **self.security,
         )
         try:
             partitions = [
@@ -219,3 +243,54 @@ class Broker:
             return found
         finally:
             consumer.close()
+
+
+class SecuredBroker(Broker):
+    """The same, whose only listener is SASL_SSL with SCRAM-SHA-512, and who may what is by ACLs.
+
+    Its folder has ca.pem, which clients trust. `security` logs in as the super user.
+    """
+
+    USER, PASSWORD = "kafka", "of-the-brokers-themselves"
+
+    def __init__(self, folder: Path) -> None:
+        """Prepare both and a certificate for the loopback; start() starts them."""
+        make_certificates(folder, "broker", ["127.0.0.1", "localhost"])
+        self.ca = folder / "ca.pem"
+        self.security = self.login(self.USER, self.PASSWORD)
+        super().__init__(folder)
+
+    def login(self, user: str, password: str) -> dict[str, str]:
+        """Give what a client of kafka-python is told to log in so."""
+        return {
+            "security_protocol": "SASL_SSL",
+            "sasl_mechanism": "SCRAM-SHA-512",
+            "sasl_plain_username": user,
+            "sasl_plain_password": password,
+            "ssl_cafile": str(self.ca),
+        }
+
+    def _listener(self) -> str:
+        return (
+            f"listeners=SASL_SSL://{self.address}\nsecurity.inter.broker.protocol=SASL_SSL\n"
+            "sasl.enabled.mechanisms=SCRAM-SHA-512\n"
+            "sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512\n"
+            "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config="
+            "org.apache.kafka.common.security.scram.ScramLoginModule required "
+            f'username="{self.USER}" password="{self.PASSWORD}";\n'
+            f"ssl.keystore.type=PEM\nssl.keystore.location={self.ca.parent}/broker.pem\n"
+            f"ssl.truststore.type=PEM\nssl.truststore.location={self.ca}\n"
+            "authorizer.class.name=kafka.security.authorizer.AclAuthorizer\n"
+            f"super.users=User:{self.USER}\n"
+        )
+
+    def _make_users(self) -> None:
+        """Make the super user, by ZooKeeper, as no broker lets anybody in before."""
+        made = self._folder / "super-user"
+        if made.exists():
+            return
+        made.write_text(f"SCRAM-SHA-512=iterations=4096,password={self.PASSWORD}\n")
+        command = [*_JVM, "-cp", f"{home_of('kafka')}/libs/*", "kafka.admin.ConfigCommand"]
+        command += ["--zookeeper", self.zookeeper_address, "--alter", "--entity-type", "users"]
+        command += ["--entity-name", self.USER, "--add-config-file", str(made)]
+        subprocess.run(command, check=True, timeout=_PATIENCE, capture_output=True)

@@ -21,6 +21,7 @@ INT, FLOAT = "unable to convert to int", "unable to convert to float"
 DEEP = "two folders deep"
 ALONE = "a folder for this alone"
 REFUSED = ("'my_host'", "Spark refuses", "without _")
+USER = {"name": "a", "password": "long-and-random-enough"}
 MEMORY = "512 MiB of memory"
 
 # A role, the variables that it gets, and what it must say of them.
@@ -57,6 +58,11 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("kafka", {"kafka_external_address": "broker 1"}, ("kafka_external_address", "'broker 1'")),
     ("kafka", {}, (MEMORY, "kafka_heap_size=1024", "Ask for less")),
     ("kafka_topic", {"kafka_topic_wait_timeout": "x"}, ("kafka_topic_wait_timeout", INT)),
+    ("kafka_topic", {"kafka_topic_security": {"password": "x"}}, ("security has password;",)),
+    ("kafka_topic", {"kafka_topic_security": {"sasl_mechanism": "x"}}, ("username", "missing")),
+    ("kafka_topic", {"kafka_topic_users": [{"name": "a,b"}]}, ("names a,b", "16 characters")),
+    ("kafka_topic", {"kafka_topic_users": [USER, USER]}, ("names a, a", "another one")),
+    ("kafka_topic", {"kafka_topic_users": [USER | {"rights": ["all"]}]}, ("the rights all",)),
     ("kafka_topic", {"kafka_topic_behind_ms": -2}, ("kafka_topic_behind_ms", "'-2'", "or -1")),
     ("spark", {"spark_uid": "x"}, ("spark_uid", INT)),
     ("spark", {"spark_work_root": "/srv"}, ("spark_work_root", DEEP)),

@@ -17,7 +17,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
 from kafka.errors import KafkaError
 
-from ..producer.broker import Broker, SecuredBroker
+from ..producer.broker import Broker, Brokers, SecuredBroker
 from .modules import ROOT, load, load_utility
 
 kafka_admin = load_utility("kafka_admin")
@@ -203,6 +203,21 @@ def test_who_may_not_make_users_is_told_so(
     run(secured_broker, topic, user(name, "read"))
     with pytest.raises(kafka_admin.KafkaError, match="listing users was refused"):
         run(secured_broker, topic, user("x"), security=secured_broker.login(name, PASSWORD))
+
+
+def test_users_are_made_by_the_controller_whichever_broker_is_asked(
+    brokers: Brokers, name: str
+) -> None:
+    made = [run(brokers.second, "t", user(name)), run(brokers.second, "t", user(name))]
+    # Neither broker asks for a login, so the password of one that exists is not compared.
+    assert [it["changed"] for it in made] == [True, False]
+    gone = [run(it, "t", user(name), state="absent") for it in (brokers.second, brokers.first)]
+    assert [it["changed"] for it in gone] == [True, False]
+
+
+def test_rights_without_an_authorizer_are_refused(brokers: Brokers, name: str) -> None:
+    with pytest.raises(kafka_admin.KafkaError, match=r"no authorizer\.class\.name"):
+        run(brokers.first, "t", user(name, "read"))
 
 
 def play(folder: Path, broker: SecuredBroker, tasks: str, *arguments: str) -> str:

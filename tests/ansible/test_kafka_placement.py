@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from ..producer.broker import Broker
+from ..producer.broker import Brokers
 from .modules import load, load_utility
 
 kafka_admin = load_utility("kafka_admin")
@@ -17,38 +15,15 @@ load_utility("kafka_plan")
 placement = load("ansible/library/kafka_placement.py", "kafka_placement")
 
 
-class SecondBroker(Broker):
-    """Another broker of the first one's ZooKeeper."""
-
-    def __init__(self, folder: Path, first: Broker) -> None:
-        super().__init__(folder)
-        settings = (folder / "server.properties").read_text()
-        settings = settings.replace("broker.id=1", "broker.id=2")
-        settings = settings.replace(self.zookeeper_address, first.zookeeper_address)
-        (folder / "server.properties").write_text(settings)
-
-    def start_zookeeper(self) -> None:
-        """Let it be."""
+@pytest.fixture(scope="module", autouse=True)
+def topic(brokers: Brokers) -> None:
+    """A topic of one replica."""
+    brokers.first.make_topic("moved", partitions=2)
 
 
-@pytest.fixture(scope="module")
-def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Addresses of two brokers, of which one holds a topic."""
-    first = Broker(tmp_path_factory.mktemp("first"))
-    second = SecondBroker(tmp_path_factory.mktemp("second"), first)
-    try:
-        first.start()
-        first.make_topic("moved", partitions=2)
-        second.start()
-        yield f"{first.address},{second.address}"
-    finally:
-        second.close()
-        first.close()
-
-
-def run(servers: str, factor: int, check_mode: bool = False, **other: Any) -> dict[str, Any]:
+def run(asked: Brokers, factor: int, check_mode: bool = False, **other: Any) -> dict[str, Any]:
     params = {
-        "bootstrap_servers": servers,
+        "bootstrap_servers": asked.servers,
         "brokers": [1, 2],
         "leaving": [],
         "replication_factor": factor,
@@ -61,16 +36,16 @@ def run(servers: str, factor: int, check_mode: bool = False, **other: Any) -> di
     return result
 
 
-def replicas(servers: str) -> list[list[int]]:
-    with kafka_admin.Cluster(servers) as cluster:
+def replicas(brokers: Brokers) -> list[list[int]]:
+    with kafka_admin.Cluster(brokers.servers) as cluster:
         topic = cluster.metadata(["moved"]).topics["moved"]
     return [sorted(row["replicas"]) for row in topic.values()]
 
 
-def throttles(servers: str) -> dict[str, Any]:
+def throttles(brokers: Brokers) -> dict[str, Any]:
     """The bounds that are left on the topic and a broker."""
     found: dict[str, Any] = {}
-    with kafka_admin.Cluster(servers) as cluster, cluster.asking("reading") as admin:
+    with kafka_admin.Cluster(brokers.servers) as cluster, cluster.asking("reading") as admin:
         resource = kafka_admin.library().admin.ConfigResource
         asked = [resource("topic", "moved"), resource("broker", "2")]
         for named in admin.describe_configs(asked).values():
@@ -80,9 +55,10 @@ def throttles(servers: str) -> dict[str, Any]:
 
 
 def test_partitions_get_a_second_replica_and_lose_it_with_a_broker_that_leaves(
-    brokers: str,
+    brokers: Brokers,
 ) -> None:
     before = replicas(brokers)
+    assert sorted(map(len, before)) == [1, 1]
     assert run(brokers, 2, check_mode=True)["msg"] == "Would move 2 replicas of 2 partitions."
     assert replicas(brokers) == before
     assert run(brokers, 2)["moves"] == 2
@@ -100,22 +76,22 @@ def test_partitions_get_a_second_replica_and_lose_it_with_a_broker_that_leaves(
     assert 2 not in {broker for row in replicas(brokers) for broker in row}
 
 
-def test_nothing_is_moved_while_a_broker_is_away(brokers: str) -> None:
+def test_nothing_is_moved_while_a_broker_is_away(brokers: Brokers) -> None:
     with pytest.raises(kafka_admin.KafkaError, match=r"brokers \[3\] are not up"):
         run(brokers, 1, brokers=[1, 2, 3])
 
 
-def test_a_bound_is_set_and_taken_away(brokers: str) -> None:
-    with placement.Placement(brokers) as cluster:
+def test_a_bound_is_set_and_taken_away(brokers: Brokers) -> None:
+    with placement.Placement(brokers.servers) as cluster:
         cluster.bound({"moved"}, 1000)
         assert "follower.replication.throttled.replicas" in throttles(brokers)
         cluster.bound({"moved"}, None)
     assert throttles(brokers) == {}
 
 
-def test_a_move_that_is_refused_is_named(brokers: str) -> None:
+def test_a_move_that_is_refused_is_named(brokers: Brokers) -> None:
     with (
-        placement.Placement(brokers) as cluster,
+        placement.Placement(brokers.servers) as cluster,
         pytest.raises(kafka_admin.KafkaError, match=r"moving moved-0 was refused: .*\(error 39\)"),
     ):
         cluster.move({("moved", 0): [9]})

@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
@@ -294,3 +295,31 @@ class SecuredBroker(Broker):
         command += ["--zookeeper", self.zookeeper_address, "--alter", "--entity-type", "users"]
         command += ["--entity-name", self.USER, "--add-config-file", str(made)]
         subprocess.run(command, check=True, timeout=_PATIENCE, capture_output=True)
+
+
+class SecondBroker(Broker):
+    """Another broker of the first one's ZooKeeper."""
+
+    def __init__(self, folder: Path, first: Broker) -> None:
+        """Prepare it; start() starts it, once the first one's ZooKeeper runs."""
+        super().__init__(folder)
+        settings = (folder / "server.properties").read_text()
+        settings = settings.replace("broker.id=1", "broker.id=2")
+        settings = settings.replace(self.zookeeper_address, first.zookeeper_address)
+        (folder / "server.properties").write_text(settings)
+
+    def start_zookeeper(self) -> None:
+        """Let it be."""
+
+
+@dataclass(frozen=True)
+class Brokers:
+    """Two brokers of one ZooKeeper, with ids 1 and 2."""
+
+    first: Broker
+    second: Broker
+
+    @property
+    def servers(self) -> str:
+        """Give the addresses of both."""
+        return f"{self.first.address},{self.second.address}"

@@ -33,7 +33,7 @@ def test_a_broker_that_is_not_there_is_passed_over(secured_broker: SecuredBroker
 def test_a_wrong_password_is_named_and_given_up(secured_broker: SecuredBroker) -> None:
     wrong = secured_broker.login(secured_broker.USER, "another")
     began = time.monotonic()
-    with pytest.raises(kafka_admin.KafkaError, match="refuses user kafka or the password") as told:
+    with pytest.raises(kafka_admin.LoginError, match="refuses user kafka or the password") as told:
         # The broker's answer is lost by chance; then it is asked again.
         kafka_admin.patiently(lambda: ask(secured_broker.address, wrong), began + 60)
     assert time.monotonic() - began < 30

@@ -11,7 +11,9 @@ import probe
 import pytest
 
 from ..producer.bad_server import serving
+from ..producer.broker import SecuredBroker
 from ..producer.proxy import proxying
+from ..waiting import wait_for
 from .modules import load, load_utility
 
 kafka_admin = load_utility("kafka_admin")
@@ -127,6 +129,30 @@ def test_nothing_is_expected_of_a_broker_that_is_absent(monkeypatch: pytest.Monk
     monkeypatch.setitem(globals(), "BROKERS", [BROKERS[0], BROKERS[2]])
     assert texts(brokers(monkeypatch, [1, 3], [row(1, 1, 3)], absent=(2,))) == []
     assert texts(brokers(monkeypatch, [1, 3], [row(1, 1)], absent=(2,))) != []
+
+
+def test_a_secured_broker_is_asked_by_a_login_and_a_wrong_one_is_told_once(
+    secured_broker: SecuredBroker,
+) -> None:
+    broker = [{"host": "core-1", "id": 1, "address": secured_broker.address}]
+    look = gates.Look()
+    gates.look_at_kafka(look, broker, [], dict(secured_broker.security))
+    assert (texts(look), look.found["controller"]) == ([], "core-1")
+
+    def look_with_a_wrong_password() -> Any:
+        look = gates.Look()
+        gates.look_at_kafka(look, broker, [], secured_broker.login(secured_broker.USER, "wrong"))
+        return look
+
+    look = wait_for(
+        "the broker's answer comes before the end of the connection",
+        look_with_a_wrong_password,
+        lambda look: look.final,
+        30,
+        every=0,
+    )
+    (told,) = texts(look)
+    assert told.endswith("refuses user kafka or the password")
 
 
 def spark(monkeypatch: pytest.MonkeyPatch, mute: str = "", **pages: Any) -> Any:

@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kafka_admin import SECURITY, Cluster, KafkaError, NotReadyError
+from ansible.module_utils.kafka_admin import (
+    SECURITY,
+    Cluster,
+    KafkaError,
+    LoginError,
+    NotReadyError,
+)
 
 DOCUMENTATION = r"""
 module: pipeline_gates
@@ -123,6 +129,8 @@ class Look:
 
     def __init__(self) -> None:
         self.problems: list[dict[str, str]] = []
+        # Whether waiting does not help.
+        self.final = False
         self.found: dict[str, Any] = {
             "leader": "",
             "controller": "",
@@ -194,6 +202,11 @@ def look_at_kafka(
     try:
         with Cluster(",".join(servers), security) as cluster:
             seen = cluster.metadata()
+    except LoginError as error:
+        # Each attempt is one more that the broker refuses and logs.
+        look.final = True
+        look.wrong(str(brokers[0]["host"]), "kafka", f"no login at the brokers: {error}")
+        return
     except (OSError, NotReadyError, KafkaError) as error:
         look.wrong(str(brokers[0]["host"]), "kafka", f"no broker answers: {error}")
         return
@@ -348,7 +361,7 @@ def main() -> None:
     )
     deadline = time.monotonic() + module.params["timeout"]
     look = look_once(module.params)
-    while look.problems and time.monotonic() < deadline:
+    while look.problems and not look.final and time.monotonic() < deadline:
         time.sleep(PAUSE_SECONDS)
         look = look_once(module.params)
     module.exit_json(changed=False, problems=look.problems, **look.found)

@@ -12,6 +12,7 @@ from ansible.module_utils.kafka_admin import (
     SECURITY,
     Cluster,
     KafkaError,
+    LoginError,
     NotReadyError,
     check,
     connect,
@@ -165,7 +166,7 @@ class Access(Cluster):
         login = {"sasl_plain_username": user["name"], "sasl_plain_password": user["password"]}
         try:
             connect(self.servers[0], self.security | login | {"sasl_mechanism": MECHANISM}).close()
-        except (KafkaError, NotReadyError):
+        except (LoginError, NotReadyError):
             return False
         return True
 

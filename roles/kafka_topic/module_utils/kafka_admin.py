@@ -35,7 +35,11 @@ SECURITY = {
 
 
 class KafkaError(Exception):
-    """The broker refused a request or a login; the text says which and why."""
+    """The broker refused a request; the text says which and why."""
+
+
+class LoginError(KafkaError):
+    """The broker refuses the login, or is refused itself; trying again does not help."""
 
 
 class NotReadyError(Exception):
@@ -96,8 +100,8 @@ class Cluster:
             try:
                 self._admin = connect(server, self.security)
                 break
-            except KafkaError as error:
-                raise KafkaError(f"{server}: {error}") from error
+            except LoginError as error:
+                raise LoginError(f"{server}: {error}") from error
             except NotReadyError as error:
                 failures.append(f"{server}: {error}")
         if self._admin is None:
@@ -157,7 +161,7 @@ def library() -> Any:
 
 
 def connect(server: str, security: dict[str, Any]) -> Any:
-    """An admin client that asks this broker. Raises NotReadyError, KafkaError if it is refused.
+    """An admin client that asks this broker. Raises NotReadyError, LoginError.
 
     kafka-python by itself logs in again and again until its time is up, and does not say why it
     could not: so the first attempt is made here. Later it would ask any broker that the others
@@ -201,13 +205,13 @@ def named(error: Exception, security: dict[str, Any]) -> Exception:
     errors, said = library().errors, str(error)
     user = f"user {security.get('sasl_plain_username')}"
     if isinstance(error, errors.SaslAuthenticationFailedError):
-        return KafkaError(f"it refuses {user} or the password")
+        return LoginError(f"it refuses {user} or the password")
     if isinstance(error, errors.UnsupportedSaslMechanismError):
-        return KafkaError(f"it does not take {security['sasl_mechanism']}: {said}")
+        return LoginError(f"it does not take {security['sasl_mechanism']}: {said}")
     if isinstance(error, FileNotFoundError):
-        return KafkaError(f"ssl_cafile {security.get('ssl_cafile')} is not on this host")
+        return LoginError(f"ssl_cafile {security.get('ssl_cafile')} is not on this host")
     if "CERTIFICATE_VERIFY_FAILED" in said:
-        return KafkaError(
+        return LoginError(
             f"its certificate is not one that {security.get('ssl_cafile')} trusts: {said}"
         )
     # Its answer is lost if the end of the connection comes with it.

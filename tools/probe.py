@@ -10,7 +10,6 @@ import contextlib
 import csv
 import json
 import re
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -58,14 +57,17 @@ def role(unit: str) -> str:
 def ensemble() -> dict[str, Any]:
     """Return the part of this ZooKeeper server in its ensemble, or why it is not known."""
     try:
-        text = Path("/etc/zookeeper/zoo.cfg").read_text(encoding="utf-8")
-        found = dict(re.findall(r"^(clientPort(?:Address)?)=(.*)$", text, re.MULTILINE))
-        address = found["clientPortAddress"].replace("0.0.0.0", "127.0.0.1")
-        with socket.create_connection((address, int(found["clientPort"])), timeout=5) as server:
-            server.sendall(b"mntr")
-            answer = b"".join(iter(lambda: server.recv(65536), b"")).decode()
-    except (OSError, KeyError) as error:
+        asked = subprocess.run(
+            ["/usr/local/bin/zookeeper-ask", "mntr"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
         return {"error": f"{type(error).__name__}: {error}"}
+    if asked.returncode:
+        return {"error": asked.stderr.strip()}
+    answer = asked.stdout
     said = dict(line.split("\t", 1) for line in answer.splitlines() if "\t" in line)
     return {
         "role": said.get("zk_server_state", "no quorum"),

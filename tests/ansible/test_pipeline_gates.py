@@ -33,7 +33,7 @@ def ensemble(monkeypatch: pytest.MonkeyPatch, answers: list[Any]) -> Any:
     """Look at servers that answer so."""
     by_address = dict(zip((it["address"] for it in SERVERS), answers, strict=True))
 
-    def answer(address: str, _word: str) -> Any:
+    def answer(address: str, _word: str, _by: Any) -> Any:
         said = by_address[address]
         if isinstance(said, Exception):
             raise said

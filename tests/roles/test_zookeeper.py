@@ -65,7 +65,7 @@ def test_a_client_without_a_certificate_gets_no_answer(
         f"bash -c 'exec 3<>/dev/tcp/{address}; printf ruok >&3; timeout 5 cat <&3'"
     ).stdout
     assert "imok" not in said
-    openssl = f"openssl s_client -connect {address.replace('/', ':')} -quiet -no_ign_eof"
+    openssl = f"openssl s_client -connect {address.replace('/', ':')} -quiet"
     with host.sudo():
         known = f"-CAfile {variables['zookeeper_ca']} -verify_return_error"
         own = (

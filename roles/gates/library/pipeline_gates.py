@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import time
 import urllib.request
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,15 @@ options:
     type: list
     elements: dict
     default: []
+  zookeeper_certificate:
+    description:
+      - PEM file on the host with private key and certificate for these servers; empty is no TLS.
+    type: path
+    default: ""
+  zookeeper_ca:
+    description: PEM file on the host with the CAs of these servers.
+    type: path
+    default: ""
   kafka:
     description: Brokers, each with C(host), C(id) and C(address), host:port.
     type: list
@@ -143,10 +154,25 @@ class Look:
         self.problems.append({"host": host, "unit": unit, "text": text})
 
 
-def four_letter_word(address: str, word: str) -> dict[str, str]:
+def tls(certificate: str, ca: str) -> ssl.SSLContext | None:
+    """How to connect by TLS; None without a certificate. Raises OSError."""
+    if not certificate:
+        return None
+    context = ssl.create_default_context(cafile=ca)
+    context.load_cert_chain(certificate)
+    # ZooKeeper leaves without TLS's farewell.
+    context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
+    return context
+
+
+def four_letter_word(address: str, word: str, by: ssl.SSLContext | None) -> dict[str, str]:
     """What a ZooKeeper server answers, by name. Raises OSError."""
     host, _, port = address.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=SOCKET_TIMEOUT_SECONDS) as connection:
+    with ExitStack() as stack:
+        connection = socket.create_connection((host, int(port)), timeout=SOCKET_TIMEOUT_SECONDS)
+        stack.enter_context(connection)
+        if by:
+            connection = stack.enter_context(by.wrap_socket(connection, server_hostname=host))
         connection.sendall(word.encode())
         answer = b""
         while chunk := connection.recv(65536):
@@ -155,13 +181,15 @@ def four_letter_word(address: str, word: str) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def look_at_zookeeper(look: Look, servers: list[dict[str, Any]]) -> None:
+def look_at_zookeeper(
+    look: Look, servers: list[dict[str, Any]], certificate: str = "", ca: str = ""
+) -> None:
     """One server leads and all others follow it, in sync."""
     leaders = []
     for server in servers:
         host = str(server["host"])
         try:
-            answer = four_letter_word(server["address"], "mntr")
+            answer = four_letter_word(server["address"], "mntr", tls(certificate, ca))
         except OSError as error:
             look.wrong(host, "zookeeper", f"ZooKeeper on {host} does not answer: {error}")
             continue
@@ -329,7 +357,8 @@ def look_once(given: dict[str, Any]) -> Look:
     """Look at all that is given, once."""
     look = Look()
     if given["zookeeper"]:
-        look_at_zookeeper(look, given["zookeeper"])
+        by = (given["zookeeper_certificate"], given["zookeeper_ca"])
+        look_at_zookeeper(look, given["zookeeper"], *by)
     if given["kafka"]:
         look_at_kafka(look, given["kafka"], given["kafka_absent"], given["kafka_security"])
     if given["spark_masters"]:
@@ -346,6 +375,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "zookeeper": described,
+            "zookeeper_certificate": {"type": "path", "default": ""},
+            "zookeeper_ca": {"type": "path", "default": ""},
             "kafka": described,
             "kafka_security": SECURITY,
             "kafka_absent": {"type": "list", "elements": "int", "default": []},

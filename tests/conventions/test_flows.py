@@ -30,7 +30,7 @@ each_flow = pytest.mark.parametrize(
 
 @each_flow
 def test_a_flow_names_groups_and_a_port(flow: dict[str, Any]) -> None:
-    assert set(flow) <= {"from", "to", "port", "for", "more", "any", "protocol"}
+    assert set(flow) <= {"from", "to", "port", "for", "more", "any", "protocol", "secured"}
     assert set(flow["from"]) <= GROUPS | {"hosts", "operator", "monitoring"}
     assert set(flow["to"]) <= GROUPS | {"hosts", "outside"}
     assert flow["from"]
@@ -39,6 +39,7 @@ def test_a_flow_names_groups_and_a_port(flow: dict[str, Any]) -> None:
     assert flow.get("protocol", "tcp") in {"tcp", "udp"}
     # What AWS takes as the description of a rule, and as a tag.
     assert re.fullmatch(r"[A-Za-z0-9 .-]{1,40}", flow["for"])
+    assert flow.get("secured", True) in {True, False}
     assert flow.get("any", False) == (PORTS[flow["port"]] == 0)
 
 

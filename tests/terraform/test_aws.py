@@ -433,10 +433,12 @@ def test_every_flow_of_the_table_is_open(cluster: Deployment) -> None:
     knobs = ROOT / "inventories/pipeline/group_vars/all"
     ports = yaml.safe_load((knobs / "ports.yml").read_text())
     table = yaml.safe_load((knobs / "flows.yml").read_text())["pipeline_flows"]
+    secured = yaml.safe_load((knobs / "knobs.yml").read_text())["pipeline_security"]
     groups = {"+".join(sorted(it)): it for it in GROUPS["cluster"].values()}
     missing = [
         (source, target, it["port"])
         for it in table
+        if it.get("secured", secured) == secured
         for source in groups
         for target in groups
         if groups[source] & set(it["from"]) and groups[target] & set(it["to"])

@@ -52,13 +52,19 @@ def check(config: Config) -> bool:
 
 
 def _client(config: Config) -> str:
+    security = config.security
+    security.check()
     if config.kafka_client != "kafka-python":
-        make_client(config.kafka_client, config.bootstrap_servers, config.topic).close(0.1)
-    return config.kafka_client
+        make_client(config.kafka_client, config.bootstrap_servers, config.topic, security).close(
+            0.1
+        )
+    if not security.enabled:
+        return config.kafka_client
+    return f"{config.kafka_client}, by {security.protocol} as {security.username}"
 
 
 def _topic(config: Config) -> str:
-    found = wait_for_topic(config.bootstrap_servers, config.topic, _TIMEOUT)
+    found = wait_for_topic(config.bootstrap_servers, config.topic, _TIMEOUT, config.security)
     return (
         f"{config.topic} at {','.join(config.bootstrap_servers)} has partitions "
         f"{list(found.partitions)}"
@@ -96,7 +102,7 @@ def _folder(folder: Path) -> str:
 
 def _progress(config: Config) -> str:
     folder = config.cache_dir / "state" / config.topic
-    with closing(open_store(folder, config.progress_servers, config.topic)) as store:
+    with closing(open_store(folder, config)) as store:
         last = store.load()
     if last is None:
         return "nothing was sent yet"

@@ -150,3 +150,18 @@ def choice(name: str, value: str, choices: tuple[str, ...]) -> str:
     if value in choices:
         return value
     raise bad(name, value, "not a choice", f"Give {' or '.join(choices)}")
+
+
+def needed(name: str, value: str, by: str) -> str:
+    """Read what may not be empty, for something else is set."""
+    if not value:
+        raise bad(name, value, f"{by} needs it", "Name a file")
+    return value
+
+
+def user(name: str, value: str, by: str) -> str:
+    """Read the name of a user of Kafka's."""
+    if not re.fullmatch(r"[^\s,=\"]+", value):
+        reason = "not a user's name" if value else f"{by} needs it"
+        raise bad(name, value, reason, "Give the name of a user of Kafka's, without blanks , = \"")
+    return value

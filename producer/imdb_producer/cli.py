@@ -12,7 +12,7 @@ from imdb_producer import __version__, checks
 from imdb_producer.check import check
 from imdb_producer.config import LOG_FORMATS, Config
 from imdb_producer.errors import ProducerError
-from imdb_producer.logs import set_up
+from imdb_producer.logs import quieten_clients, set_up
 from imdb_producer.options import CHECK, OPTIONS, PREPARE, RUN
 from imdb_producer.preparing import STANDARD_OUTPUT, prepare
 from imdb_producer.service import run
@@ -93,6 +93,8 @@ def main(
         log_format = settings.get("LOG_FORMAT", "").strip() or "text"
         set_up(checks.choice(names.get("LOG_FORMAT", "LOG_FORMAT"), log_format, LOG_FORMATS))
         config = Config.from_environment(settings, names, sends=given.command != PREPARE)
+        if config.security.enabled:
+            quieten_clients()
         stop.install()
         if given.command == CHECK:
             return 0 if check(config) else 1

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from imdb_producer.errors import ConfigError, TopicError
 from imdb_producer.records import Message
+from imdb_producer.security import PLAIN, Security
 
 CLIENT_ID = "imdb-producer"
 COMPRESSION = "gzip"
@@ -86,11 +87,13 @@ class Client(Protocol):
         """Give up the connection, waiting at most about `timeout` seconds for results."""
 
 
-def make_client(name: str, bootstrap_servers: Sequence[str], topic: str) -> Client:
+def make_client(
+    name: str, bootstrap_servers: Sequence[str], topic: str, security: Security = PLAIN
+) -> Client:
     """Make the client that a setting names, connected.
 
     Raises:
-        ConfigError: it is not installed.
+        ConfigError: it is not installed, or a file of `security` cannot be used.
         TopicError: no broker answers.
     """
     if name == "confluent":
@@ -101,10 +104,10 @@ def make_client(name: str, bootstrap_servers: Sequence[str], topic: str) -> Clie
                 f"KAFKA_CLIENT={name!r}: {error}. It is of the extra `fast`: set producer_fast and "
                 "deploy, or install confluent-kafka; or use kafka-python."
             ) from error
-        return ConfluentClient(bootstrap_servers, topic)
+        return ConfluentClient(bootstrap_servers, topic, security)
     from imdb_producer.kafka_python import KafkaPythonClient
 
-    return KafkaPythonClient(bootstrap_servers, topic)
+    return KafkaPythonClient(bootstrap_servers, topic, security)
 
 
 def unreachable(bootstrap_servers: Sequence[str], error: object) -> TopicError:

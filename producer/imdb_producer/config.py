@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from imdb_producer import checks
 from imdb_producer.proxies import NO_PROXIES, Proxies
+from imdb_producer.security import PLAIN, PROTOCOLS, Security
+from imdb_producer.tls import Tls
 
 BASICS_URL = "https://datasets.imdbws.com/title.basics.tsv.gz"
 RATINGS_URL = "https://datasets.imdbws.com/title.ratings.tsv.gz"
@@ -27,7 +29,8 @@ class Config:
     `status_file` and `metrics_file` of None mean that no such file is written;
     `metrics_port` of 0 means that none is opened;
     `progress_servers` are of ZooKeeper, empty where progress is a file of this host;
-    `proxies` are those that downloads go by.
+    `proxies` are those that downloads go by;
+    `security` is how Kafka is spoken to, `progress_tls` how ZooKeeper is, None for plainly.
     """
 
     bootstrap_servers: tuple[str, ...]
@@ -48,6 +51,8 @@ class Config:
     metrics_file: Path | None = None
     progress_servers: str = ""
     proxies: Proxies = NO_PROXIES
+    security: Security = PLAIN
+    progress_tls: Tls | None = None
 
     @classmethod
     def from_environment(
@@ -109,4 +114,43 @@ class Config:
                 https=checks.proxy(*proxy("HTTPS_PROXY")),
                 no=proxy("NO_PROXY")[1],
             ),
+            security=_security(environment, read),
+            progress_tls=_progress_tls(read),
         )
+
+
+_Read = Callable[..., tuple[str, str]]
+
+
+def _security(environment: Mapping[str, str], read: _Read) -> Security:
+    """Read how Kafka is spoken to."""
+    if "KAFKA_SASL_PASSWORD" in environment:
+        raise checks.bad(
+            "KAFKA_SASL_PASSWORD",
+            "***",
+            "the environment of a process is no place for a password",
+            "Write it into a file of mode 0640 or 0600, and name that in KAFKA_SASL_PASSWORD_FILE",
+        )
+    protocol = checks.choice(*read("KAFKA_SECURITY_PROTOCOL", PROTOCOLS[0]), PROTOCOLS)
+    if protocol == PROTOCOLS[0]:
+        return PLAIN
+    password_file = checks.needed(*read("KAFKA_SASL_PASSWORD_FILE"), protocol)
+    cafile = checks.needed(*read("KAFKA_SSL_CAFILE"), protocol)
+    return Security(
+        protocol,
+        checks.user(*read("KAFKA_SASL_USERNAME"), protocol),
+        password_file,
+        cafile,
+        read("KAFKA_SASL_PASSWORD_FILE")[0],
+        read("KAFKA_SSL_CAFILE")[0],
+    )
+
+
+def _progress_tls(read: _Read) -> Tls | None:
+    """Read how ZooKeeper is spoken to."""
+    ca, certificate = read("ZOOKEEPER_CA"), read("ZOOKEEPER_CERTIFICATE")
+    if not ca[1] and not certificate[1]:
+        return None
+    for one, other in ((ca, certificate), (certificate, ca)):
+        checks.needed(*one, f"{other[0]}={other[1]!r}")
+    return Tls(ca[1], certificate[1], (ca[0], certificate[0]))

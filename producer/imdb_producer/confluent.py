@@ -12,8 +12,9 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from imdb_producer import client
-from imdb_producer.errors import DeliveryError, RefusedError
+from imdb_producer.errors import ConfigError, DeliveryError, RefusedError
 from imdb_producer.records import Message
+from imdb_producer.security import MECHANISM, PLAIN, Security
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,9 @@ class _Group:
 class ConfluentClient:
     """A client by confluent-kafka."""
 
-    def __init__(self, bootstrap_servers: Sequence[str], topic: str) -> None:
+    def __init__(
+        self, bootstrap_servers: Sequence[str], topic: str, security: Security = PLAIN
+    ) -> None:
         """Make it; it connects when it sends."""
         self._topic = topic
         self._acknowledged = 0
@@ -85,8 +88,11 @@ class ConfluentClient:
         self._failed = 0
         self._error: Any = None
         self._retries = 0
+        self._security = security
+        self._password = security.password() if security.enabled else ""
         self._producer = Producer(
             SETTINGS
+            | self._security_settings()
             | {
                 "bootstrap.servers": ",".join(bootstrap_servers),
                 "stats_cb": self._take_statistics,
@@ -94,6 +100,32 @@ class ConfluentClient:
             }
         )
         self._produce = self._producer.produce
+
+    def _security_settings(self) -> dict[str, Any]:
+        if not self._security.enabled:
+            return {}
+        return {
+            "security.protocol": self._security.protocol,
+            "ssl.ca.location": self._security.cafile,
+            "sasl.mechanism": MECHANISM,
+            "sasl.username": self._security.username,
+            "sasl.password": self._password,
+            "error_cb": self._take_error,
+        }
+
+    def _take_error(self, error: Any) -> None:
+        """Take what is wrong with a connection, which librdkafka tries again by itself."""
+        log.warning("%s", error.str())
+        if error.code() != KafkaError._AUTHENTICATION:
+            return
+        try:
+            password = self._security.password()
+        except ConfigError as reason:
+            log.warning("%s", reason)
+            return
+        if password != self._password:
+            self._password = password
+            self._producer.set_sasl_credentials(self._security.username, password)
 
     def send(self, message: Message, timestamp_ms: int | None = None) -> None:
         """See `Client.send`."""

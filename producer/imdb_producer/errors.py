@@ -25,6 +25,16 @@ class TopicError(ProducerError):
     """The broker or the topic did not become ready in time."""
 
 
+class AccessError(ProducerError):
+    """This host and the broker, or ZooKeeper, do not trust each other."""
+
+
+class CredentialsError(ProducerError):
+    """The broker does not know the user with this password, or does not let it write."""
+
+    exit_code = 2
+
+
 class DeliveryError(ProducerError):
     """The broker did not take a record."""
 

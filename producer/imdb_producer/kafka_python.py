@@ -11,17 +11,21 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import (
     InvalidRecordError,
+    KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
+    SaslAuthenticationFailedError,
     UnknownError,
 )
 from kafka.metrics.stats import Total
 
 from imdb_producer import client
+from imdb_producer.access import kafka_python_settings
 from imdb_producer.errors import DeliveryError, RefusedError
 from imdb_producer.records import Message
+from imdb_producer.security import PLAIN, Security
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +59,13 @@ def _is_about_the_record(error: BaseException) -> bool:
     )
 
 
+class _NoFailures(dict[Any, Any]):
+    """In place of what kafka-python keeps of nodes that refused it, and then never asks again."""
+
+    def __setitem__(self, node: Any, error: Any) -> None:
+        log.debug("Node %s: %s", node, error)
+
+
 class _Producer(KafkaProducer):  # type: ignore[misc]  # kafka-python has no types
     """A producer whose flush returns when its time is over, and that counts what is sent again.
 
@@ -62,6 +73,10 @@ class _Producer(KafkaProducer):  # type: ignore[misc]  # kafka-python has no typ
     comes to give up what is out, and does so once more when the interpreter ends. And where the
     broker refuses one record, an idempotent producer of 3.0.12 gives up all that is out, and can
     send nothing any more.
+
+    A password that was changed makes it fail for good too. Here that is as a connection that is
+    lost: what is out waits, and goes on by the same producer id, so that the broker takes each
+    record once, when the password in the file is the right one.
     """
 
     def __init__(self, **settings: object) -> None:
@@ -73,6 +88,14 @@ class _Producer(KafkaProducer):  # type: ignore[misc]  # kafka-python has no typ
         self._transactions = self._sender._transaction_manager
         self._classify = self._transactions.classify_batch_error
         self._transactions.classify_batch_error = self._judge
+        self._sender._client._manager._auth_failures = _NoFailures()
+        self._fail = self._sender._failed_produce
+        self._sender._failed_produce = self._failed_produce
+
+    def _failed_produce(self, batches: Any, node_id: Any, error: BaseException) -> None:
+        if isinstance(error, SaslAuthenticationFailedError):
+            error = KafkaConnectionError(str(error))
+        self._fail(batches, node_id, error)
 
     def _judge(self, error: BaseException, batch: Any, log_start_offset: int = -1) -> Any:
         """Say what follows from a batch that failed: of one that was refused, nothing else."""
@@ -122,7 +145,9 @@ class KafkaPythonClient:
     less than two callbacks for each message, and gives the number without a gap.
     """
 
-    def __init__(self, bootstrap_servers: Sequence[str], topic: str) -> None:
+    def __init__(
+        self, bootstrap_servers: Sequence[str], topic: str, security: Security = PLAIN
+    ) -> None:
         """Connect.
 
         Raises:
@@ -133,7 +158,11 @@ class KafkaPythonClient:
         self._acknowledged = 0
         self._failed = 0
         try:
-            self._producer = _Producer(bootstrap_servers=list(bootstrap_servers), **SETTINGS)
+            self._producer = _Producer(
+                bootstrap_servers=list(bootstrap_servers),
+                **SETTINGS,
+                **kafka_python_settings(security),
+            )
         except KafkaError as error:
             raise client.unreachable(bootstrap_servers, error) from error
 

@@ -40,6 +40,38 @@ class _BelowBar(logging.StreamHandler):  # type: ignore[type-arg]
         super().emit(record)
 
 
+class _Seldom(logging.Filter):
+    """Lets what a Kafka client says pass once a minute, for each place in its code.
+
+    Where it is not let in it says so at each attempt, in several places.
+    """
+
+    _SECONDS = 60.0
+    _CLIENTS = ("kafka.", "imdb_producer.confluent")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[tuple[str, int], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether a record passes."""
+        if not record.name.startswith(self._CLIENTS):
+            return True
+        place = record.pathname, record.lineno
+        last = self._told.get(place)
+        if last is not None and record.created - last < self._SECONDS:
+            return False
+        self._told[place] = record.created
+        return True
+
+
+def quieten_clients() -> None:
+    """Let Kafka's clients repeat themselves less."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _BelowBar):
+            handler.addFilter(_Seldom())
+
+
 def set_up(log_format: str) -> None:
     """Log to standard error: what this program does, and what others warn of."""
     handler = _BelowBar(sys.stderr)

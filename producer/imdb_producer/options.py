@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from imdb_producer.config import BASICS_URL, KAFKA_CLIENTS, LOG_FORMATS, RATINGS_URL
+from imdb_producer.security import MECHANISM, PROTOCOLS
 
 #: The commands.
 RUN, PREPARE, CHECK = "run", "prepare", "check"
@@ -35,6 +36,28 @@ OPTIONS = (
         _SENDING,
     ),
     Option("KAFKA_TOPIC", "--topic", "NAME", "topic to send to (imdb-movies)", _SENDING),
+    Option(
+        "KAFKA_SECURITY_PROTOCOL",
+        "--security-protocol",
+        "|".join(PROTOCOLS),
+        f"how brokers are spoken to; SASL_SSL is TLS with a user, by {MECHANISM} ({PROTOCOLS[0]})",
+        _SENDING,
+    ),
+    Option("KAFKA_SASL_USERNAME", "--sasl-username", "NAME", "user of Kafka's", _SENDING),
+    Option(
+        "KAFKA_SASL_PASSWORD_FILE",
+        "--sasl-password-file",
+        "FILE",
+        "file with its password, of mode 0640 or 0600; it is read anew when the password changes",
+        _SENDING,
+    ),
+    Option(
+        "KAFKA_SSL_CAFILE",
+        "--ssl-cafile",
+        "FILE",
+        "PEM file of the CA that signed the brokers' certificates",
+        _SENDING,
+    ),
     Option(
         "MSGS_PER_SEC",
         "--msgs-per-sec",
@@ -74,6 +97,20 @@ OPTIONS = (
         "HOST:PORT[,...]",
         "servers of ZooKeeper that keep the progress, for producers of several hosts of which one "
         "sends at a time; empty is a file in CACHE_DIR",
+        _SENDING,
+    ),
+    Option(
+        "ZOOKEEPER_CERTIFICATE",
+        "--zookeeper-certificate",
+        "FILE",
+        "PEM file with private key and certificate for these servers; empty is no TLS",
+        _SENDING,
+    ),
+    Option(
+        "ZOOKEEPER_CA",
+        "--zookeeper-ca",
+        "FILE",
+        "PEM file of the CA that signed their certificates",
         _SENDING,
     ),
     Option(

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
+from imdb_producer.config import Config
 from imdb_producer.errors import StateError
 from imdb_producer.files import replacing
 
@@ -93,18 +94,21 @@ class ProgressFile:
         """See `ProgressStore.close`."""
 
 
-def open_store(folder: Path, servers: str, topic: str) -> ProgressStore:
+def open_store(folder: Path, config: Config) -> ProgressStore:
     """Give where the progress of a topic is kept: in ZooKeeper if there are servers.
 
     Raises:
+        ConfigError: a file for TLS with them cannot be used.
         StoreError: no server answers.
+        AccessError: none that takes this host, and that this host trusts.
     """
     store = ProgressFile(folder / "progress.json")
-    if not servers:
+    if not config.progress_servers:
         return store
     from imdb_producer.shared_progress import SharedProgress
 
-    return SharedProgress(servers, f"{SHARED_ROOT}/{topic}", store)
+    path = f"{SHARED_ROOT}/{config.topic}"
+    return SharedProgress(config.progress_servers, path, store, config.progress_tls)
 
 
 def parse_progress(content: bytes, place: str, advice: str) -> Progress:

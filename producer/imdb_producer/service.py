@@ -8,11 +8,17 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from imdb_producer.access import StallWatch, find_obstacle
 from imdb_producer.bar import Bar
 from imdb_producer.client import Client, make_client
 from imdb_producer.config import Config
 from imdb_producer.dataset import DataSet, fetch_data_set, read_messages
-from imdb_producer.errors import ConfigError, TopicError
+from imdb_producer.errors import (
+    ConfigError,
+    CredentialsError,
+    DeliveryError,
+    ProducerError,
+)
 from imdb_producer.lock import exclusive
 from imdb_producer.metrics import Metrics
 from imdb_producer.notify import Systemd
@@ -26,7 +32,7 @@ from imdb_producer.resume import Resumption
 from imdb_producer.send import Counters, Sender
 from imdb_producer.status import Reporter, Sink, Status, StatusFile, last_error_in
 from imdb_producer.stop import Stop, StopRequested
-from imdb_producer.topic import Topic, wait_for_topic
+from imdb_producer.topic import TOPIC_TIMEOUT, Topic, wait_for_topic
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +140,7 @@ def ready_topic(config: Config) -> Topic:
     Raises:
         TopicError: broker or topic did not become ready in time.
     """
-    topic = wait_for_topic(config.bootstrap_servers, config.topic)
+    topic = wait_for_topic(config.bootstrap_servers, config.topic, TOPIC_TIMEOUT, config.security)
     log.info("Topic %s is ready with partitions: %s", config.topic, list(topic.partitions))
     return topic
 
@@ -142,8 +148,10 @@ def ready_topic(config: Config) -> Topic:
 def limit_now(config: Config) -> int:
     """Ask for the topic's `max.message.bytes`, which may have changed; 0 if it is not known."""
     try:
-        return wait_for_topic(config.bootstrap_servers, config.topic, _LIMIT_SECONDS).limit
-    except TopicError as error:
+        return wait_for_topic(
+            config.bootstrap_servers, config.topic, _LIMIT_SECONDS, config.security
+        ).limit
+    except ProducerError as error:
         log.warning("%s", error)
         return 0
 
@@ -153,10 +161,27 @@ def open_resumption(config: Config) -> Resumption:
 
     Raises:
         StateError: it cannot be read or written.
-        StoreError: ZooKeeper, which keeps a part of it, does not answer.
+        StoreError, AccessError: ZooKeeper, which keeps a part of it, does not answer, or not to
+            this host.
     """
     folder = config.cache_dir / "state" / config.topic
-    return Resumption(folder, open_store(folder, config.progress_servers, config.topic))
+    return Resumption(folder, open_store(folder, config))
+
+
+def _reason_of(error: DeliveryError, config: Config) -> ProducerError:
+    """Find out why nothing was taken: the client does not tell that it was not let in."""
+    if not config.security.enabled:
+        return error
+    obstacle = find_obstacle(config.bootstrap_servers, config.security)
+    if obstacle is not None:
+        return obstacle
+    try:
+        wait_for_topic(config.bootstrap_servers, config.topic, _LIMIT_SECONDS, config.security)
+    except CredentialsError as reason:
+        return reason
+    except ProducerError:
+        log.debug("The topic is not ready", exc_info=True)
+    return error
 
 
 def connect(config: Config) -> Client:
@@ -166,7 +191,7 @@ def connect(config: Config) -> Client:
         TopicError: no broker answers.
         ConfigError: the client is not installed.
     """
-    return make_client(config.kafka_client, config.bootstrap_servers, config.topic)
+    return make_client(config.kafka_client, config.bootstrap_servers, config.topic, config.security)
 
 
 def _begin(
@@ -215,7 +240,10 @@ def _send(
     """Send the rest; say whether it was all."""
     refused_before = len(resumption.refused.of(progress.batch))
 
+    watch = StallWatch(config.bootstrap_servers, config.security)
+
     def report(counters: Counters) -> None:
+        watch.look(counters.handed_over, counters.sent - progress.position)
         reporter.counts(
             counters.sent - refused_before - counters.refused,
             counters.failed,
@@ -243,6 +271,8 @@ def _send(
     reporter.state("sending")
     try:
         complete = sender.send_all(outbox.messages(progress.position))
+    except DeliveryError as error:
+        raise _reason_of(error, config) from error
     finally:
         report(sender.counters)
         client.close(_CLOSE_SECONDS if complete else _ABANDON_SECONDS)

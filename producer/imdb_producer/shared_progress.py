@@ -28,8 +28,16 @@ from kazoo.exceptions import (
 )
 from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
 
-from imdb_producer.errors import OvertakenError, StoreError
+from imdb_producer.errors import AccessError, ConfigError, OvertakenError, StoreError
 from imdb_producer.progress import Progress, ProgressStore, parse_progress
+from imdb_producer.tls import (
+    AwayError,
+    Tls,
+    TlsFileError,
+    UntrustedError,
+    ask_zookeeper,
+    kazoo_settings,
+)
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +47,20 @@ _PATIENCE = 60.0
 _PAUSE = 0.2
 #: Servers that may be asked for a connection in vain while a session lasts.
 _CONNECTIONS_A_SESSION = 6
+#: Seconds that a server may take to say whether it takes this host's certificate.
+_ANSWER = 5.0
+
+
+def _see_that_one_answers(servers: str, tls: Tls) -> None:
+    """kazoo tells neither a wrong file nor a wrong certificate from a server that is away."""
+    try:
+        ask_zookeeper(servers, tls, _ANSWER)
+    except TlsFileError as error:
+        raise ConfigError(str(error)) from error
+    except UntrustedError as error:
+        raise AccessError(f"ZooKeeper: {error}") from error
+    except AwayError as error:
+        log.debug("It is waited for: %s", error)
 
 
 class _Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no types
@@ -59,17 +81,24 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has n
 class SharedProgress:
     """Progress in a node of ZooKeeper."""
 
-    def __init__(self, servers: str, path: str, before: ProgressStore) -> None:
+    def __init__(
+        self, servers: str, path: str, before: ProgressStore, tls: Tls | None = None
+    ) -> None:
         """Connect.
 
         Args:
             servers: host:port[,host:port...].
             path: the node; those above it are made.
             before: where this host kept it before; taken over once, if the node is not there.
+            tls: files for TLS; None for none.
 
         Raises:
+            ConfigError: one of these files cannot be used.
             StoreError: no server answers.
+            AccessError: none that takes this host, and that this host trusts.
         """
+        if tls is not None:
+            _see_that_one_answers(servers, tls)
         self._servers = servers
         self._path = path
         self._before = before
@@ -82,6 +111,7 @@ class SharedProgress:
             handler=_Handler(),
             connection_retry={"max_tries": -1, "max_delay": 2.0},
             logger=logger,
+            **kazoo_settings(tls),
         )
         try:
             self._client.start(_PATIENCE)

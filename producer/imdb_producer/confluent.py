@@ -89,6 +89,7 @@ class ConfluentClient:
         self._error: Any = None
         self._retries = 0
         self._security = security
+        self._not_let_in = False
         self._password = security.password() if security.enabled else ""
         self._producer = Producer(
             SETTINGS
@@ -116,8 +117,13 @@ class ConfluentClient:
     def _take_error(self, error: Any) -> None:
         """Take what is wrong with a connection, which librdkafka tries again by itself."""
         log.warning("%s", error.str())
-        if error.code() != KafkaError._AUTHENTICATION:
-            return
+        if error.code() == KafkaError._AUTHENTICATION:
+            # Not here: the library takes no call of this kind in the midst of another.
+            self._not_let_in = True
+
+    def _take_password(self) -> None:
+        """Take the password anew: it may have been changed since."""
+        self._not_let_in = False
         try:
             password = self._security.password()
         except ConfigError as reason:
@@ -182,6 +188,8 @@ class ConfluentClient:
     def acknowledged(self) -> int:
         """See `Client.acknowledged`."""
         self._producer.poll(0)
+        if self._not_let_in:
+            self._take_password()
         groups = self._groups
         while len(groups) > 1 and groups[0].delivered == _GROUP:
             groups.popleft()

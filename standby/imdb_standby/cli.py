@@ -16,6 +16,7 @@ from typing import TypeVar
 from imdb_standby import __version__
 from imdb_standby.election import Election, UnreachableError
 from imdb_standby.standby import Standby
+from imdb_standby.tls import Tls, TlsFileError
 
 #: Exit codes of its own; `run` ends with the program's.
 DONE, FAILED, REFUSED = 0, 1, 2
@@ -25,7 +26,8 @@ T = TypeVar("T")
 _EPILOG = """\
 Settings come from the environment: STANDBY_SERVERS (required; host:port[,host:port...] of
 ZooKeeper), STANDBY_ROOT (/imdb-pipeline), STANDBY_NAME (this host's name), STANDBY_SESSION_SECONDS
-(10).
+(10); for TLS STANDBY_CERTIFICATE (PEM file with private key and certificate) and STANDBY_CA (PEM
+file of the CA that signed the servers' certificates).
 Exit codes: run: the program's; 1 if the lead was lost or ZooKeeper does not answer. leader: 0 if
 somebody leads, 1 if nobody does. 2: a setting is wrong.
 """
@@ -70,6 +72,7 @@ def main(
             f"{_setting(environment, 'STANDBY_ROOT', _root, '/imdb-pipeline')}/{given.election}",
             name,
             _setting(environment, "STANDBY_SESSION_SECONDS", _seconds, "10"),
+            _tls(environment),
         )
         if given.command == "leader":
             log.setLevel(logging.WARNING)
@@ -84,7 +87,7 @@ def main(
         election.connect(given.wait)
         with closing(election):
             return Standby(election, name, given.program, given.status_file).run()
-    except ConfigError as error:
+    except (ConfigError, TlsFileError) as error:
         log.error("%s", error)
         return REFUSED
     except UnreachableError as error:
@@ -100,6 +103,17 @@ def _setting(
         return parse(text)
     except ValueError as error:
         raise ConfigError(f"{name}={text!r}: {error}") from None
+
+
+def _tls(environment: Mapping[str, str]) -> Tls | None:
+    names = ("STANDBY_CA", "STANDBY_CERTIFICATE")
+    ca, certificate = (environment.get(name, "").strip() for name in names)
+    if not ca and not certificate:
+        return None
+    for name, value, other in zip(names, (ca, certificate), reversed(names), strict=True):
+        if not value:
+            raise ConfigError(f"{name}='': {other} is set, and TLS needs both. Name a file.")
+    return Tls(ca, certificate, names)
 
 
 def _servers(text: str) -> str:

@@ -27,6 +27,8 @@ from kazoo.exceptions import (
 from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
 from kazoo.protocol.states import KazooState, ZnodeStat
 
+from imdb_standby.tls import AwayError, Tls, UntrustedError, ask_zookeeper, kazoo_settings
+
 log = logging.getLogger(__name__)
 
 #: Seconds between two attempts to reach ZooKeeper, at most.
@@ -34,6 +36,8 @@ _RETRY_SECONDS = 2.0
 #: Seconds that a call may take, and between two attempts.
 _CALL_SECONDS = 10.0
 _PAUSE_SECONDS = 0.2
+#: Seconds that a server may take to say whether it takes this host's certificate.
+_ANSWER_SECONDS = 5.0
 #: Servers that may be asked for a connection in vain while a session lasts.
 _CONNECTIONS_A_SESSION = 6
 
@@ -60,7 +64,9 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has n
 class Election:
     """This host's part in an election. Used by one thread."""
 
-    def __init__(self, servers: str, path: str, name: str, session_seconds: float) -> None:
+    def __init__(
+        self, servers: str, path: str, name: str, session_seconds: float, tls: Tls | None = None
+    ) -> None:
         """Prepare; nothing is asked yet.
 
         Args:
@@ -69,8 +75,10 @@ class Election:
             name: this host's name, for the others.
             session_seconds: after so long without a sign of life another host leads. ZooKeeper
                 grants two of its ticks at least, and its maxSessionTimeout at most.
+            tls: files for TLS; None for none.
         """
         self._servers = servers
+        self._tls = tls
         self._path = path
         self._name = name
         self.lost = threading.Event()
@@ -83,6 +91,7 @@ class Election:
             connection_retry={"max_tries": -1, "max_delay": _RETRY_SECONDS},
             # What it tells of each attempt is told once, here.
             logger=_quiet(),
+            **kazoo_settings(tls),
         )
         self._client.add_listener(self._on_state)
 
@@ -90,8 +99,10 @@ class Election:
         """Begin a session.
 
         Raises:
-            UnreachableError: no server answered in time.
+            TlsFileError: a file for TLS cannot be used.
+            UnreachableError: no server answered in time, or none takes this host, or is trusted.
         """
+        self._see_that_one_answers()
         try:
             self._client.start(seconds)
         except KazooTimeoutError:
@@ -100,6 +111,18 @@ class Election:
                 f"No ZooKeeper server answers at {self._servers} within {seconds:g} s. Are they up "
                 "(journalctl -u zookeeper there), and is their port open to this host?"
             ) from None
+
+    def _see_that_one_answers(self) -> None:
+        """kazoo tells neither a wrong file nor a wrong certificate from a server that is away."""
+        if self._tls is None:
+            return
+        try:
+            ask_zookeeper(self._servers, self._tls, _ANSWER_SECONDS)
+        except UntrustedError as error:
+            self.close()
+            raise UnreachableError(f"ZooKeeper: {error}") from error
+        except AwayError as error:
+            log.debug("It is waited for: %s", error)
 
     def run_for_it(self) -> str:
         """Try to lead; return the name of who leads now: this host's own, if it does.

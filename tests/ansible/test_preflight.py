@@ -96,6 +96,8 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     # With its own JVM: 256 alone would fit.
     ("spark_worker", {"spark_worker_memory_mb": 256}, (MEMORY, "spark_worker_memory_mb=256")),
     ("standby", {"standby_session_seconds": "x"}, ("standby_session_seconds", INT)),
+    ("standby", {"standby_ca": "/ca.pem"}, ("standby_certificate is ''", "TLS needs both")),
+    ("standby", {"standby_ca": "ca-1"}, ("standby_ca is 'ca-1'", "absolute paths")),
     ("streaming", {"streaming_cores_max": "x"}, ("streaming_cores_max", INT)),
     ("streaming", {"streaming_output_path": "/tables"}, ("streaming_output_path", DEEP)),
     ("streaming", {"streaming_spark_work_dir": "tmp"}, ("streaming_spark_work_dir", DEEP)),
@@ -108,12 +110,31 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
         {"producer_https_proxy": "socks5://u:secret@proxy:1080"},
         ("producer_https_proxy", "'socks5://***proxy:1080'", "http://host:port"),
     ),
+    ("producer", {"producer_user_name": "a b"}, ("producer_user_name", "'a b'", "blanks")),
+    ("producer", {"producer_user_name": "a"}, ("has 0 characters", "needs all three")),
+    ("producer", {"producer_password": "a\tb"}, ("producer_password holds a control",)),
+    ("producer", {"producer_ca": "ca-1"}, ("producer_ca is 'ca-1'", "absolute paths")),
+    (
+        "producer",
+        {"producer_zookeeper_ca": "/ca.pem"},
+        ("producer_zookeeper_certificate", "TLS needs both"),
+    ),
     ("producer", {"producer_no_proxy": "a, b"}, ("producer_no_proxy", "'a, b'", "commas")),
     ("volumes", {"volumes_device_timeout": "x"}, ("volumes_device_timeout", INT)),
 ]
 RIGHT: list[tuple[str, dict[str, Any]]] = [
     ("zookeeper", {"zookeeper_data_dir": "/srv/zookeeper/"}),
     ("producer", {"producer_https_proxy": "http://u:p%24@proxy:3128/", "producer_no_proxy": "*"}),
+    (
+        "producer",
+        {
+            "producer_user_name": "imdb-producer",
+            "producer_password": "a 'b\" $c\\d",
+            "producer_ca": "/etc/ssl/imdb-pipeline/ca.pem",
+            "producer_zookeeper_certificate": "/etc/ssl/imdb-pipeline/producer.pem",
+            "producer_zookeeper_ca": "/etc/ssl/imdb-pipeline/ca.pem",
+        },
+    ),
     ("kafka", {"kafka_heap_size": "512m", "kafka_data_dir": "/srv/kafka"}),
     ("spark", {"spark_s3": True, "spark_s3_region": "us-gov-west-1"}),
     (

@@ -32,6 +32,7 @@ testinfra_hosts = ["ansible://producer"]
 pytestmark = [pytest.mark.verify, pytest.mark.unit("imdb-producer")]
 
 ENVIRONMENT = "/etc/imdb-producer/producer.env"
+PASSWORD = "/etc/imdb-producer/password"
 
 # The program's environment, and the variables that it follows from.
 SETTINGS = {
@@ -93,6 +94,39 @@ def test_configuration_is_not_its_own(host: Host, variables: HostVariables) -> N
 
 def test_settings_that_may_be_secrets_are_closed(host: Host) -> None:
     is_closed(host, ENVIRONMENT)
+
+
+def test_logs_in_as_the_user_that_the_inventory_names(host: Host, variables: HostVariables) -> None:
+    settings = environment(host, ENVIRONMENT)
+    user = variables["producer_user_name"]
+    assert settings.get("KAFKA_SASL_USERNAME", "") == user
+    assert settings.get("KAFKA_SSL_CAFILE", "") == variables["producer_ca"]
+    certificate = variables["producer_zookeeper_certificate"]
+    assert settings.get("ZOOKEEPER_CERTIFICATE", "") == certificate
+    with host.sudo():
+        assert host.file(PASSWORD).exists == bool(user)
+
+
+def test_the_password_stands_in_its_file_alone(host: Host, variables: HostVariables) -> None:
+    password = variables["producer_password"]
+    if not password:
+        pytest.skip("the brokers ask for none")
+    is_closed(host, PASSWORD)
+    is_kept_from(host, PASSWORD, variables["producer_user"])
+    with host.sudo():
+        assert host.file(PASSWORD).content_string == f"{password}\n"
+        shown = [
+            host.check_output("systemctl cat imdb-producer"),
+            host.check_output("systemctl show imdb-producer"),
+            host.check_output("journalctl --no-pager --unit=imdb-producer"),
+            host.check_output("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; true"),
+            host.check_output(
+                "cat /proc/$(systemctl show --value -p MainPID imdb-producer)/environ"
+                " 2>/dev/null | tr '\\0' ' '; true"
+            ),
+            host.file(ENVIRONMENT).content_string,
+        ]
+    assert [text for text in shown if password in text] == []
 
 
 def test_a_password_of_a_proxy_stands_nowhere_else(host: Host, variables: HostVariables) -> None:

@@ -33,6 +33,9 @@ def test_settings_are_those_asked_for(host: Host, variables: HostVariables) -> N
     for name in ("servers", "root", "name", "session_seconds"):
         wanted = f'STANDBY_{name.upper()}="{variables[f"standby_{name}"]}"'
         assert wanted in settings.content_string.splitlines()
+    for name in ("certificate", "ca"):
+        wanted = variables[f"standby_{name}"]
+        assert (f"STANDBY_{name.upper()}-{wanted}}}" in settings.content_string) == bool(wanted)
     link = host.file("/opt/imdb-standby/current")
     assert link.linked_to == f"/opt/imdb-standby/{variables['standby_version']}"
 
@@ -60,6 +63,16 @@ def test_of_two_that_want_to_run_one_does(host: Host, variables: HostVariables) 
         finally:
             host.run("systemctl stop standby-test-one standby-test-two")
             host.run("rm -f /run/standby-one.json /run/standby-two.json")
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_certificate_that_is_missing_is_named(host: Host, variables: HostVariables) -> None:
+    if not variables["standby_certificate"]:
+        pytest.skip("ZooKeeper asks for none")
+    with host.sudo():
+        asked = host.run(f"STANDBY_CERTIFICATE=/none.pem {PROGRAM} leader standby-test")
+    assert asked.rc == 2
+    assert "STANDBY_CERTIFICATE='/none.pem': there is no such file" in asked.stderr
 
 
 def roles(host: Host) -> dict[str, str]:

@@ -40,8 +40,10 @@ class _Scram(SaslMechanismScram):  # type: ignore[misc]  # kafka-python has no t
     """Takes the password from its file at each authentication: it may have been changed since."""
 
     def __init__(self, **config: Any) -> None:
-        security: Security = config["sasl_plain_password"]
-        super().__init__(**config | {"sasl_plain_password": security.password()})
+        password = config["sasl_plain_password"]
+        if isinstance(password, Security):
+            password = password.password()
+        super().__init__(**config | {"sasl_plain_password": password})
 
 
 register_sasl_mechanism(MECHANISM, _Scram, overwrite=True)

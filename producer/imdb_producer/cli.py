@@ -24,8 +24,9 @@ _EPILOG = """\
 Every option is a setting of the environment too, under the name in brackets; the option wins.
 
 exit codes: 0 done, or stopped by SIGTERM; 1 failed; 2 a setting, an option or what an earlier run
-has kept is wrong; 3 another producer is at work in the same folder; 4 done, and the broker has
-refused some of the records, which are kept aside
+has kept is wrong, or Kafka does not take the user, or not let it write; 3 another producer is at
+work in the same folder; 4 done, and the broker has refused some of the records, which are kept
+aside
 """
 _COMMANDS = {
     RUN: "send what the topic does not have, and end when all is acknowledged",

@@ -123,9 +123,11 @@ def _look(admin: KafkaAdminClient, topic: str) -> tuple[Topic | None, str]:
 
 
 def _may_be_written_to(topic: dict[str, Any]) -> bool:
+    if topic["error_code"]:
+        return bool(topic["error_code"] != _NOT_AUTHORIZED)
     # A broker older than 2.3 does not tell.
     rights = topic.get("authorized_operations")
-    return topic["error_code"] != _NOT_AUTHORIZED and (rights is None or "WRITE" in rights)
+    return rights is None or "WRITE" in rights
 
 
 def _limit(admin: KafkaAdminClient, topic: str) -> int:

@@ -10,6 +10,7 @@ from imdb_producer import __version__
 from imdb_producer.cli import main
 from imdb_producer.config import Config
 from imdb_producer.errors import ConfigError
+from imdb_producer.security import Security
 
 BROKER = {"KAFKA_BOOTSTRAP_SERVERS": "kafka-1:9092"}
 
@@ -160,3 +161,46 @@ def test_help_and_version_need_no_settings(
         main(option.split(), {})
     assert caught.value.code == 0
     assert text in capsys.readouterr().out
+
+
+SECURED = BROKER | {
+    "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+    "KAFKA_SASL_USERNAME": "producer",
+    "KAFKA_SASL_PASSWORD_FILE": "/etc/imdb-producer/password",
+    "KAFKA_SSL_CAFILE": "/etc/ssl/imdb-pipeline/ca.pem",
+}
+
+
+def test_a_user_and_its_files_are_read() -> None:
+    assert not Config.from_environment(BROKER).security.enabled
+    security = Config.from_environment(SECURED).security
+    assert security == Security(
+        "SASL_SSL", "producer", "/etc/imdb-producer/password", "/etc/ssl/imdb-pipeline/ca.pem"
+    )
+    assert security.enabled
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("KAFKA_SECURITY_PROTOCOL", "SSL", "not a choice. Give PLAINTEXT or SASL_SSL"),
+        ("KAFKA_SASL_USERNAME", "", "SASL_SSL needs it"),
+        ("KAFKA_SASL_USERNAME", "a=b", "not a user's name"),
+        ("KAFKA_SASL_PASSWORD_FILE", "", "SASL_SSL needs it. Name a file"),
+        ("KAFKA_SSL_CAFILE", "", "SASL_SSL needs it. Name a file"),
+        ("ZOOKEEPER_CA", "/ca.pem", "ZOOKEEPER_CERTIFICATE='': ZOOKEEPER_CA='/ca.pem' needs it"),
+        ("KAFKA_SASL_PASSWORD", "secret", "'***': the environment of a process is no place"),
+    ],
+)
+def test_what_is_wrong_with_a_user_is_named(name: str, value: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_environment(SECURED | {name: value})
+    assert reason in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_what_was_given_as_an_option_is_named_so(tmp_path: Path) -> None:
+    names = {"KAFKA_SASL_PASSWORD_FILE": "--sasl-password-file"}
+    environment = SECURED | {"KAFKA_SASL_PASSWORD_FILE": str(tmp_path / "none")}
+    with pytest.raises(ConfigError, match=r"--sasl-password-file=.*: cannot be read: No such"):
+        Config.from_environment(environment, names).security.password()

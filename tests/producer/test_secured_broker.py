@@ -127,6 +127,7 @@ def test_a_password_that_stays_wrong_ends_the_run_by_its_name(
 def bad_settings(secured: SecuredBroker, setting: Setting, case: str) -> dict[str, str]:
     """Settings of which one is wrong."""
     folder = setting.folder
+    secured.let_write(setting.environment["KAFKA_SASL_USERNAME"], "missing")
     ended = Ca(folder / "ended", days=-1)
     text = folder / "text"
     text.write_text("no certificate\n")
@@ -163,6 +164,7 @@ def bad_settings(secured: SecuredBroker, setting: Setting, case: str) -> dict[st
         "server strange": {"KAFKA_BOOTSTRAP_SERVERS": secured.listeners["STRANGE"]},
         "user unknown": {"KAFKA_SASL_USERNAME": "nobody"},
         "topic not allowed": {"KAFKA_TOPIC": "not-allowed"},
+        "topic missing": {"KAFKA_TOPIC": "missing"},
     }[case]
 
 
@@ -195,6 +197,7 @@ CASES = {
         2,
         r"The user test_.* may not write to the topic not-allowed. Give it",
     ),
+    "topic missing": (1, r"Topic missing is not ready after .*: the broker does not know it"),
     "password of another": (2, r"Kafka does not take the user .*file holds the password that they"),
     "password missing": (2, r"KAFKA_SASL_PASSWORD_FILE=.*: cannot be read: No such file"),
     "password empty": (2, r"KAFKA_SASL_PASSWORD_FILE=.*: holds no password. Write the password"),

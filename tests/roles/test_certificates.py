@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+from typing import Any
 
 import pytest
 from testinfra.host import Host
@@ -13,9 +15,14 @@ testinfra_hosts = ["ansible://all"]
 pytestmark = pytest.mark.verify
 
 
-def path(variables: HostVariables, name: str) -> str:
+def path(variables: HostVariables, name: str, ending: str = "pem") -> str:
     """Return a file of the role's."""
-    return f"{variables['certificates_folder']}/{name}.pem"
+    return f"{variables['certificates_folder']}/{name}.{ending}"
+
+
+def endings(service: dict[str, Any]) -> list[str]:
+    """Return the endings of the files that a service has."""
+    return ["pem", "p12"] if service.get("pkcs12") else ["pem"]
 
 
 def x509(host: Host, file: str, *options: str) -> str:
@@ -28,9 +35,10 @@ def x509(host: Host, file: str, *options: str) -> str:
 
 def test_each_certificate_is_for_root_and_its_service(host: Host, variables: HostVariables) -> None:
     for service in variables["certificates_services"]:
-        file = host.file(path(variables, service["name"]))
-        with host.sudo():
-            assert (file.mode, file.uid, file.gid) == (0o640, 0, service["gid"])
+        for ending in endings(service):
+            with host.sudo():
+                file = host.file(path(variables, service["name"], ending))
+                assert (file.mode, file.uid, file.gid) == (0o640, 0, service["gid"])
 
 
 def test_each_is_signed_by_the_ca_for_the_service_at_its_names(
@@ -64,10 +72,28 @@ def test_each_private_key_is_of_its_certificate(host: Host, variables: HostVaria
         assert public == x509(host, file, "-pubkey")
 
 
+def test_a_file_in_pkcs12_format_holds_the_same(host: Host, variables: HostVariables) -> None:
+    password = shlex.quote(f"pass:{variables['certificates_pkcs12_password']}")
+    for service in variables["certificates_services"]:
+        if not service.get("pkcs12"):
+            continue
+        file = path(variables, service["name"], "p12")
+        with host.sudo():
+            opened = host.check_output(f"openssl pkcs12 -nodes -passin {password} -in {file}")
+            written = host.file(path(variables, service["name"])).content_string
+        assert sorted(blocks(opened)) == sorted(blocks(written))
+
+
+def blocks(text: str) -> list[str]:
+    """Return the keys and certificates in a text."""
+    return re.findall(r"-----BEGIN.*?-----END", text, re.DOTALL)
+
+
 def test_no_host_has_the_key_of_the_ca(host: Host, variables: HostVariables) -> None:
+    services = variables["certificates_services"]
     with host.sudo():
         held = host.check_output(f"ls {variables['certificates_folder']}").split()
     assert sorted(held) == sorted(
-        ["ca.pem", *(f"{it['name']}.pem" for it in variables["certificates_services"])]
+        ["ca.pem", *(f"{it['name']}.{end}" for it in services for end in endings(it))]
     )
     assert "PRIVATE" not in host.file(path(variables, "ca")).content_string

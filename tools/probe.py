@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 MASTER_UNIT = Path("/etc/systemd/system/spark-master.service")
+MASTER_ASK = "/usr/local/bin/spark-master-ask"
 PRODUCER_LIBRARIES = "/opt/imdb-producer/current/lib"
 
 
@@ -80,15 +81,28 @@ def master() -> dict[str, Any]:
     try:
         unit = MASTER_UNIT.read_text(encoding="utf-8")
         found = dict(re.findall(r"--(host|webui-port) (\S+)", unit))
-        url = f"http://{found['host']}:{found['webui-port']}/json/"
-        # Not by a proxy of the host's environment.
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(url, timeout=5) as answer:
-            said = json.load(answer)
-    except (OSError, KeyError, ValueError) as error:
+        said = secured_master() if "-Dspark.ssl.standalone.port=" in unit else plain_master(found)
+    except (OSError, KeyError, ValueError, subprocess.SubprocessError) as error:
         return {"error": f"{type(error).__name__}: {error}"}
     alive = [worker["host"] for worker in said["workers"] if worker["state"] == "ALIVE"]
     return {"role": said["status"].lower(), "workers": sorted(alive)}
+
+
+def plain_master(found: dict[str, str]) -> dict[str, Any]:
+    """Return what the page of this Spark master says."""
+    # Not by a proxy of the host's environment.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    url = f"http://{found['host']}:{found['webui-port']}/json/"
+    with direct.open(url, timeout=5) as answer:
+        said: dict[str, Any] = json.load(answer)
+    return said
+
+
+def secured_master() -> dict[str, Any]:
+    """Return what the page of this Spark master says, which answers by TLS."""
+    asked = subprocess.run([MASTER_ASK], capture_output=True, text=True, timeout=10, check=True)
+    said: dict[str, Any] = json.loads(asked.stdout)
+    return said
 
 
 def brokers(settings: dict[str, str]) -> dict[str, Any]:

@@ -264,3 +264,19 @@ def test_a_web_ui_is_not_asked_by_a_proxy_of_the_environment(
             monkeypatch.setattr(probe, "MASTER_UNIT", unit)
             assert probe.master() == {"role": "alive", "workers": []}
         assert (len(ui.asked), proxy.asked) == (1, [])
+
+
+def test_a_master_whose_web_ui_has_tls_is_asked_by_its_own_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    unit, ask = tmp_path / "unit", tmp_path / "ask"
+    unit.write_text("ExecStart=x -Dspark.ssl.standalone.port=8080 --host a --webui-port 0\n")
+    monkeypatch.setattr(probe, "MASTER_UNIT", unit)
+    monkeypatch.setattr(probe, "MASTER_ASK", str(ask))
+    assert "FileNotFoundError" in probe.master()["error"]
+    worker = {"host": "b", "state": "ALIVE"}
+    ask.write_text(f"#!/bin/sh\necho '{json.dumps({'status': 'STANDBY', 'workers': [worker]})}'\n")
+    ask.chmod(0o755)
+    assert probe.master() == {"role": "standby", "workers": ["b"]}
+    ask.write_text("#!/bin/sh\nexit 1\n")
+    assert "CalledProcessError" in probe.master()["error"]

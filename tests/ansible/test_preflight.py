@@ -22,6 +22,7 @@ DEEP = "two folders deep"
 ALONE = "a folder for this alone"
 REFUSED = ("'my_host'", "Spark refuses", "without _")
 USER = {"name": "a", "password": "long-and-random-enough"}
+SECRET = "MDEyMzQ1Njc4OWFiY2RlZg=="
 MEMORY = "512 MiB of memory"
 
 # A role, the variables that it gets, and what it must say of them.
@@ -71,6 +72,22 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("spark", {"spark_s3": True, "spark_s3_region": "Frankfurt"}, ("'Frankfurt'", "eu-central-1")),
     ("spark", {"spark_log_level": "loud"}, ("spark_log_level", "'loud'")),
     ("spark", {"spark_executor_log_mb": 0}, ("spark_executor_log_mb", "from 1 up")),
+    ("spark", {"spark_secret": "short"}, ("spark_secret has 5 characters", "Give 16")),
+    ("spark", {"spark_secret": "of a hundred words"}, ("spark_secret has 18", "others than A-Z")),
+    ("spark", {"spark_ui_certificate": "/etc/a.p12"}, ("'/etc/a.p12'", "Give both or neither")),
+    (
+        "spark",
+        {"spark_secret": SECRET, "spark_defaults": {"spark.authenticate": False}},
+        ("spark_defaults names spark.authenticate,", "Leave it out"),
+    ),
+    ("spark_master", {"spark_master_webui_certificate": "/a.p12"}, ("webui_ca", "both files")),
+    ("spark_master", {"spark_master_zookeeper_ca": "/a.pem"}, ("zookeeper_ca", "both files")),
+    (
+        "spark_master",
+        {"spark_master_zookeeper_certificate": "/b.pem", "spark_master_zookeeper_ca": "/a.pem"},
+        ("spark_master_recovery_zookeeper names no server",),
+    ),
+    ("spark_worker", {"spark_worker_webui_ca": "/a.pem"}, ("webui_certificate", "both files")),
     ("spark_master", {"spark_master_address": "my_host"}, ("spark_master_address", *REFUSED)),
     ("spark_master", {"spark_master_address": "node.1"}, ("spark_master_address", "'node.1'")),
     ("spark_worker", {"spark_worker_address": "my_host"}, ("spark_worker_address", *REFUSED)),
@@ -144,6 +161,7 @@ RIGHT: list[tuple[str, dict[str, Any]]] = [
     ("kafka", {"kafka_heap_size": "512m", "kafka_address": "under_score.example"}),
     ("kafka", {"kafka_heap_size": "512m", "kafka_tmp_dir": "/var/cache/deep/kafka"}),
     ("kafka", {"kafka_heap_size": "512m", "kafka_tmp_dir": "/srv/kafka-tmp"}),
+    ("spark", {"spark_secret": SECRET, "spark_defaults": {"spark.network.timeout": "60s"}}),
     ("spark_master", {"spark_master_address": "127.0.0.1"}),
     ("spark_master", {"spark_master_address": "node-1.example"}),
     (

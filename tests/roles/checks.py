@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from testinfra.host import Host
@@ -157,16 +158,85 @@ def properties(host: Host, path: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, value in pairs}
 
 
-def fetch(host: Host, url: str) -> str:
+def fetch(host: Host, url: str, ca: str = "") -> str:
     """Return what a web address answers, asked on the host (which has no curl)."""
     script = (
-        "import sys, urllib.request as r; direct = r.build_opener(r.ProxyHandler({})); "
+        "import ssl, sys, urllib.request as r; "
+        "trusted = ssl.create_default_context(cafile=sys.argv[2] or None); "
+        "direct = r.build_opener(r.ProxyHandler({}), r.HTTPSHandler(context=trusted)); "
         "print(direct.open(sys.argv[1], timeout=10).read().decode())"
     )
-    return str(host.check_output(f"python3 -c '{script}' %s", url))
+    return str(host.check_output(f"python3 -c '{script}' %s %s", url, ca))
 
 
 def fetch_json(host: Host, url: str) -> dict[str, Any]:
     """Return the JSON that a web address answers, asked on the host."""
     answer: dict[str, Any] = json.loads(fetch(host, url))
     return answer
+
+
+def asked(host: Host, unit: str) -> dict[str, Any]:
+    """Return what this host's Spark master or worker says of itself, by its web UI."""
+    answer: dict[str, Any] = json.loads(host.check_output("timeout 30 %s-ask", unit))
+    return answer
+
+
+def web_ui(variables: HostVariables, role: str) -> str:
+    """Return the address of a web UI of Spark's as the host itself has it."""
+    port = variables[f"{role}_webui_port"]
+    if variables[f"{role}_webui_certificate"]:
+        return f"https://127.0.0.1:{port}"
+    return f"http://{variables['host_address']}:{port}"
+
+
+def shows_itself_to_its_host_alone(host: Host, variables: HostVariables, role: str) -> None:
+    """Assert that a web UI answers by TLS, on the loopback address, and nothing else shows it."""
+    port, address = variables[f"{role}_webui_port"], variables["host_address"]
+    pid = host.check_output("systemctl show --property=MainPID --value %s", role.replace("_", "-"))
+    with host.sudo():
+        lines = host.check_output("ss --no-header --listening --tcp --numeric --processes")
+    held = re.findall(rf"^LISTEN +\d+ +\d+ +(\S+?):(\d+) .*pid={pid},", lines, re.MULTILINE)
+    found = {(where.strip("[]").removeprefix("::ffff:"), int(number)) for where, number in held}
+    # One is for Spark's other processes; none of the rest is to be reached from elsewhere.
+    others = {number for where, number in found if where != "127.0.0.1"}
+    assert others == {int(variables[f"{role}_port"])}, found
+    assert ("127.0.0.1", int(port)) in found
+    redirects = found - {("127.0.0.1", int(port)), (address, int(variables[f"{role}_port"]))}
+    for path in ("/", "/json/"):
+        # At most an alert of TLS's, and nothing by the address that others use.
+        assert "HTTP" not in without_tls(host, "127.0.0.1", port, path)
+        assert without_tls(host, address, port, path) == ""
+        for where, number in redirects:
+            head, _, body = without_tls(host, where, number, path).partition("\r\n\r\n")
+            assert (head.split()[1], body) == ("302", ""), head
+
+
+def without_tls(host: Host, address: str, port: int, path: str) -> str:
+    """Return what a port answers to a request for a page without TLS."""
+    command = f"timeout 20 python3 -c '{PLAIN}' %s {port} %s"
+    return str(host.run(command, address, path).stdout)
+
+
+def keeps_to_itself(host: Host, variables: HostVariables, unit: str) -> None:
+    """Assert that Spark's secret is in no place that others may look at."""
+    role = unit.replace("-", "_")
+    with host.sudo():
+        places = host.check_output(
+            f"systemctl cat {unit}; systemctl show {unit}; journalctl --unit={unit}; "
+            "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '"
+        )
+    assert f"Description=Spark {unit.removeprefix('spark-')}" in places
+    for path in ("/", "/json/", "/metrics/json/"):
+        places += fetch(host, web_ui(variables, role) + path, variables[f"{role}_webui_ca"])
+    assert variables["spark_secret"] not in places
+    assert (variables["spark_ui_certificate_password"] or variables["spark_secret"]) not in places
+
+
+# Prints what a port answers to a request without TLS.
+PLAIN = """
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 5) as it:
+    it.settimeout(5)
+    it.sendall(f"GET {sys.argv[3]} HTTP/1.0\\r\\n\\r\\n".encode())
+    sys.stdout.write(b"".join(iter(lambda: it.recv(65536), b"")).decode(errors="replace"))
+"""

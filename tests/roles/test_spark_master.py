@@ -10,34 +10,45 @@ from testinfra.host import Host
 from ..variables import HostVariables, Variables
 from ..waiting import wait_for
 from .checks import (
+    asked,
     ends_without_memory,
-    fetch_json,
     is_confined,
     is_up,
+    keeps_to_itself,
     listens,
     owns,
     patience,
     runs_as,
     runs_native_code,
+    shows_itself_to_its_host_alone,
 )
 
 testinfra_hosts = ["ansible://spark_master"]
 pytestmark = [pytest.mark.verify, pytest.mark.unit("spark-master")]
 
 
-def state(host: Host, variables: HostVariables) -> dict[str, Any]:
-    """Return what the master says of itself, its workers and applications."""
-    address, port = variables["host_address"], variables["spark_master_webui_port"]
-    return fetch_json(host, f"http://{address}:{port}/json/")
-
-
 def test_unit_is_enabled_and_active(host: Host) -> None:
     is_up(host, "spark-master")
 
 
-@pytest.mark.parametrize("port", ["spark_master_port", "spark_master_webui_port"])
-def test_port_takes_connections(host: Host, variables: HostVariables, port: str) -> None:
-    listens(host, variables["host_address"], variables[port])
+def test_port_takes_connections(host: Host, variables: HostVariables) -> None:
+    listens(host, variables["host_address"], variables["spark_master_port"])
+
+
+def test_web_ui_answers(host: Host) -> None:
+    assert "workers" in asked(host, "spark-master")
+
+
+def test_web_ui_with_tls_is_for_the_host_itself(host: Host, variables: HostVariables) -> None:
+    if not variables["spark_master_webui_certificate"]:
+        pytest.skip("the web UI is asked for no TLS")
+    shows_itself_to_its_host_alone(host, variables, "spark_master")
+
+
+def test_secret_is_not_shown(host: Host, variables: HostVariables) -> None:
+    if not variables["spark_secret"]:
+        pytest.skip("there is no secret")
+    keeps_to_itself(host, variables, "spark-master")
 
 
 def test_runs_as_sparks_user(host: Host, variables: HostVariables) -> None:
@@ -54,6 +65,18 @@ def test_state_is_kept_where_all_masters_find_it(host: Host, variables: HostVari
     mode = "ZOOKEEPER" if servers else "FILESYSTEM"
     assert f"-Dspark.deploy.recoveryMode={mode} " in unit
     assert (f"-Dspark.deploy.zookeeper.url={servers} " in unit) == bool(servers)
+
+
+def test_state_is_kept_by_tls_where_asked_for(host: Host, variables: HostVariables) -> None:
+    if not variables["spark_master_zookeeper_certificate"]:
+        pytest.skip("ZooKeeper is asked by no TLS")
+    # It leads, so it has reached ZooKeeper, which has no other port.
+    pid = host.check_output("systemctl show --property=MainPID --value spark-master")
+    with host.sudo():
+        held = host.check_output("ss --no-header --tcp --numeric --processes state established")
+    servers = variables["spark_master_recovery_zookeeper"].split(",")
+    connected = [line for line in held.splitlines() if f"pid={pid}," in line]
+    assert any(f"{server} " in line for server in servers for line in connected), held
 
 
 def test_recovery_folder_is_for_the_release_that_runs(host: Host, variables: HostVariables) -> None:
@@ -87,7 +110,7 @@ def test_leads_alone_or_waits_for_another_to_fall(host: Host, variables: HostVar
     alone = len(variables["groups"]["spark_master"]) == 1
     wait_for(
         "the master knows whether it leads",
-        lambda: state(host, variables)["status"],
+        lambda: asked(host, "spark-master")["status"],
         lambda status: status in ({"ALIVE"} if alone else {"ALIVE", "STANDBY"}),
         30 * patience(variables),
     )
@@ -110,7 +133,7 @@ def test_every_worker_is_registered_with_the_master_that_leads(
     )
     wait_for(
         f"the workers {wanted} are registered",
-        lambda: state(host, variables),
+        lambda: asked(host, "spark-master"),
         lambda answer: alive(answer) == ([] if answer["status"] == "STANDBY" else wanted),
         30 * patience(variables),
     )
@@ -119,7 +142,7 @@ def test_every_worker_is_registered_with_the_master_that_leads(
 def test_streaming_job_is_registered(host: Host, variables: HostVariables) -> None:
     answer = wait_for(
         "the streaming job is registered and has cores, if this master leads",
-        lambda: state(host, variables),
+        lambda: asked(host, "spark-master"),
         lambda answer: (
             answer["status"] == "STANDBY" or any(app["cores"] > 0 for app in answer["activeapps"])
         ),

@@ -27,6 +27,18 @@ def test_settings_that_may_be_secrets_are_closed(host: Host) -> None:
     is_closed(host, "/etc/spark/spark-defaults.conf")
 
 
+def test_all_is_encrypted_where_there_is_a_secret(host: Host, variables: HostVariables) -> None:
+    with host.sudo():
+        lines = host.file("/etc/spark/spark-defaults.conf").content_string.splitlines()
+    settings = dict(line.split(maxsplit=1) for line in lines if line.startswith("spark."))
+    names = ("authenticate", "network.crypto.enabled", "io.encryption.enabled")
+    wanted = {"true"} if variables["spark_secret"] else {None}
+    assert {settings.get(f"spark.{name}") for name in names} == wanted
+    killed = settings.get("spark.ui.killEnabled")
+    assert killed == ("false" if variables["spark_secret"] else None)
+    assert settings["spark.master.rest.enabled"] == "false"
+
+
 def test_writes_nothing_but_work_and_tables(host: Host, variables: HostVariables) -> None:
     writes_only(
         host,

@@ -206,6 +206,12 @@ ROWS: list[Row] = [
     Proven(
         "sudo systemctl stop *", "tests/pipeline/test_failover.py", '"sudo", "systemctl", "stop"'
     ),
+    Proven(
+        "sudo kafka-topics.sh *admin.properties*",
+        "tests/roles/test_kafka.py",
+        "def test_the_operator_makes_topics",
+    ),
+    Proven("sudo kafka-configs.sh *--delete-config*", "tests/roles/test_kafka.py", "--delete-conf"),
     Reads("kafka-*.sh", r"/kafka-\S+\.sh$", at="kafka", run="command -v {command}"),
     Proven("zkCli.sh", "tests/roles/test_zookeeper.py", "def test_shell_lists_the_root"),
     Reads("sudo zookeeper-ask srvr", "Zookeeper version: ", at="zookeeper"),

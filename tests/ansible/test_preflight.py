@@ -24,6 +24,13 @@ REFUSED = ("'my_host'", "Spark refuses", "without _")
 USER = {"name": "a", "password": "long-and-random-enough"}
 SECRET = "MDEyMzQ1Njc4OWFiY2RlZg=="
 MEMORY = "512 MiB of memory"
+KAFKA_TLS = {
+    "kafka_heap_size": "256m",
+    "kafka_certificate": "/etc/ssl/a/kafka.pem",
+    "kafka_ca": "/etc/ssl/a/ca.pem",
+    "kafka_broker_password": "of-the-brokers-0123",
+    "kafka_admin_password": "of-the-operator-0123",
+}
 
 # A role, the variables that it gets, and what it must say of them.
 WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
@@ -58,6 +65,35 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("kafka", {"kafka_address": "0.0.0.0"}, ("kafka_address", "'0.0.0.0'")),
     ("kafka", {"kafka_external_address": "broker 1"}, ("kafka_external_address", "'broker 1'")),
     ("kafka", {}, (MEMORY, "kafka_heap_size=1024", "Ask for less")),
+    ("kafka", {"kafka_port": 9094}, ("kafka_port", "9094", "two that are open are the same")),
+    ("kafka", {"kafka_certificate": "/etc/ssl/a/kafka.pem"}, ("kafka_ca is ''", "both files")),
+    ("kafka", {"kafka_plaintext": False}, ("kafka_plaintext", "Give a certificate")),
+    ("kafka", {"kafka_zookeeper_tls": True}, ("kafka_zookeeper_tls", "no kafka_certificate")),
+    ("kafka", KAFKA_TLS | {"kafka_secure_port": 9094}, ("kafka_secure_port", "are the same")),
+    ("kafka", KAFKA_TLS | {"kafka_broker_password": "short"}, ("have 5 and 20", "16 or more")),
+    (
+        "kafka",
+        KAFKA_TLS | {"kafka_broker_password": 'with-a-"quotation"-mark'},
+        ("kafka_broker_password", "letters, digits"),
+    ),
+    (
+        "kafka",
+        KAFKA_TLS | {"kafka_admin_password": KAFKA_TLS["kafka_broker_password"]},
+        ("kafka_admin_password", "are the same"),
+    ),
+    ("kafka", KAFKA_TLS | {"kafka_broker_user": "other"}, ("'other'", "kafka_broker_users")),
+    ("kafka", KAFKA_TLS | {"kafka_admin_user": "kafka"}, ("kafka_admin_user", "name of its own")),
+    ("kafka", KAFKA_TLS | {"kafka_super_users": ["ANONYMOUS"]}, ("ANONYMOUS", "Leave it out")),
+    (
+        "kafka",
+        KAFKA_TLS | {"kafka_inter_broker_plaintext": True},
+        ("kafka_inter_broker_plaintext", "then close the port"),
+    ),
+    (
+        "kafka",
+        KAFKA_TLS | {"kafka_zookeeper_tls": False, "kafka_zookeeper_set_acl": True},
+        ("kafka_zookeeper_set_acl", "both be true"),
+    ),
     ("kafka_topic", {"kafka_topic_wait_timeout": "x"}, ("kafka_topic_wait_timeout", INT)),
     ("kafka_topic", {"kafka_topic_security": {"password": "x"}}, ("security has password;",)),
     ("kafka_topic", {"kafka_topic_security": {"sasl_mechanism": "x"}}, ("username", "missing")),
@@ -162,6 +198,9 @@ RIGHT: list[tuple[str, dict[str, Any]]] = [
     ("kafka", {"kafka_heap_size": "512m", "kafka_tmp_dir": "/var/cache/deep/kafka"}),
     ("kafka", {"kafka_heap_size": "512m", "kafka_tmp_dir": "/srv/kafka-tmp"}),
     ("spark", {"spark_secret": SECRET, "spark_defaults": {"spark.network.timeout": "60s"}}),
+    ("kafka", KAFKA_TLS),
+    ("kafka", KAFKA_TLS | {"kafka_plaintext": True, "kafka_inter_broker_plaintext": True}),
+    ("kafka", KAFKA_TLS | {"kafka_port": 9093, "kafka_listener_name": "SASL_SSL"}),
     ("spark_master", {"spark_master_address": "127.0.0.1"}),
     ("spark_master", {"spark_master_address": "node-1.example"}),
     (

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
 import pytest
+from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 from ..variables import HostVariables
@@ -33,28 +37,99 @@ COMMANDS = [
 ]
 
 
+# What a command may take, in seconds; a JVM starts slowly on a busy host.
+PATIENCE = "120"
+# A client that asks for the topics by TLS, or without, and gives no password: prints what it gets.
+ASK = """
+import socket, ssl, sys
+address, port, ca = sys.argv[1:]
+connection = socket.create_connection((address, int(port)), timeout=10)
+if ca:
+    context = ssl.create_default_context(cafile=ca)
+    connection = context.wrap_socket(connection, server_hostname=address)
+connection.sendall(bytes.fromhex("0000000e" "0003" "0001" "5ec2e700" "ffff" "ffffffff"))
+try:
+    print(connection.recv(65536).hex())
+except OSError as error:
+    print(error)
+"""
+# The number that Kafka's answer to it begins with, after its length.
+ANSWERED = "5ec2e700"
+PASSWORDS = ["kafka_broker_password", "kafka_admin_password"]
+
+
+def internal(variables: HostVariables) -> str:
+    """Return how the variables of the listener for hosts of the pipeline begin."""
+    return "kafka_secure" if variables["kafka_certificate"] else "kafka"
+
+
 def bootstrap(variables: HostVariables) -> str:
     """Return the broker's address for hosts of the pipeline."""
-    return f"{variables['host_address']}:{variables['kafka_port']}"
+    return f"{variables['host_address']}:{variables[f'{internal(variables)}_port']}"
+
+
+def run_as_operator(
+    host: Host, variables: HostVariables, command: str, change: str = ""
+) -> CommandResult:
+    """Run one of Kafka's commands as the operator; by settings that sed has changed, if need be."""
+    command = f"timeout {PATIENCE} {command} --bootstrap-server {bootstrap(variables)}"
+    if not variables["kafka_certificate"]:
+        return host.run(command)
+    settings = f"<(sed -e '{change}' /etc/kafka/admin.properties)"
+    with host.sudo():
+        return host.run("bash -c %s", f"{command} --command-config {settings}")
+
+
+@pytest.fixture
+def secured(variables: HostVariables) -> None:
+    """Leave out what needs a broker by TLS."""
+    if not variables["kafka_certificate"]:
+        pytest.skip("the broker has no certificate")
+
+
+@pytest.fixture
+def stranger(host: Host, variables: HostVariables, secured: None) -> Iterator[str]:
+    """Make a user without rights; return how sed makes its settings of the operator's."""
+    name, password = "stranger-in-a-test", "of-a-stranger-in-a-test"
+    users = f"kafka-configs.sh --alter --entity-type users --entity-name {name}"
+    add = f"{users} --add-config SCRAM-SHA-512=[password={password}]"
+    made = run_as_operator(host, variables, add)
+    assert made.rc == 0, made
+    yield f's/username="[^"]*" password="[^"]*"/username="{name}" password="{password}"/'
+    gone = run_as_operator(host, variables, f"{users} --delete-config SCRAM-SHA-512")
+    assert gone.rc == 0, gone
 
 
 def test_unit_is_enabled_and_active(host: Host) -> None:
     is_up(host, "kafka")
 
 
-@pytest.mark.parametrize("port", ["kafka_port", "kafka_external_port"])
+@pytest.mark.parametrize("port", ["internal", "kafka_external_port"])
 def test_listener_takes_connections(host: Host, variables: HostVariables, port: str) -> None:
-    listens(host, variables["host_address"], variables[port])
+    name = f"{internal(variables)}_port" if port == "internal" else port
+    listens(host, variables["host_address"], variables[name])
+
+
+def test_only_the_ports_that_are_asked_for_are_open(host: Host, variables: HostVariables) -> None:
+    held = host.check_output("ss --no-header --listening --tcp --numeric")
+    assert (f":{variables['kafka_port']} " in held) == bool(variables["kafka_plaintext"])
+    assert (f":{variables['kafka_secure_port']} " in held) == bool(variables["kafka_certificate"])
 
 
 def test_each_listener_advertises_its_own_address(host: Host, variables: HostVariables) -> None:
     settings = properties(host, "/etc/kafka/server.properties")
+    names = ["kafka"] if variables["kafka_plaintext"] else []
+    names += ["kafka_secure"] if variables["kafka_certificate"] else []
+    address = variables["kafka_address"]
     wanted = [
-        f"{variables[f'{it}_listener_name']}://{variables[f'{it}_address']}:{variables[f'{it}_port']}"
-        for it in ("kafka", "kafka_external")
+        f"{variables[f'{it}_listener_name']}://{address}:{variables[f'{it}_port']}" for it in names
     ]
+    external = f"{variables['kafka_external_address']}:{variables['kafka_external_port']}"
+    wanted.append(f"{variables['kafka_external_listener_name']}://{external}")
     assert settings["advertised.listeners"].split(",") == wanted
-    assert settings["inter.broker.listener.name"] == variables["kafka_listener_name"]
+    among_brokers = "kafka" if variables["kafka_inter_broker_plaintext"] else "kafka_secure"
+    name = variables[f"{among_brokers}_listener_name"]
+    assert settings["inter.broker.listener.name"] == name
 
 
 def test_settings_are_the_inventorys(host: Host, variables: HostVariables) -> None:
@@ -95,6 +170,139 @@ def test_settings_that_may_be_secrets_are_closed(host: Host) -> None:
     is_closed(host, "/etc/kafka/server.properties")
 
 
+def test_passwords_are_closed(host: Host, secured: None) -> None:
+    is_closed(host, "/etc/kafka/secrets.properties")
+    with host.sudo():
+        assert host.file("/etc/kafka/admin.properties").mode == 0o600
+
+
+@pytest.mark.parametrize("name", PASSWORDS)
+@pytest.mark.parametrize(
+    "look",
+    [
+        "systemctl show kafka",
+        "systemctl cat kafka",
+        "cat /etc/kafka/server.properties",
+        "ps -e -o args= -ww",
+        "bash -c 'cat /proc/[0-9]*/environ 2>/dev/null | tr \\\\0 \\\\n'",
+        "journalctl --no-pager",
+    ],
+)
+def test_passwords_are_nowhere_else(
+    host: Host, variables: HostVariables, secured: None, name: str, look: str
+) -> None:
+    with host.sudo():
+        shown = host.run(look).stdout
+    assert shown
+    assert variables[name] not in shown
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plaintext", "TLS"])
+@pytest.mark.parametrize("port", ["internal", "kafka_external_port"])
+def test_who_gives_no_password_gets_no_answer(
+    host: Host, variables: HostVariables, port: str, tls: bool
+) -> None:
+    number = str(variables[f"{internal(variables)}_port" if port == "internal" else port])
+    if tls and not variables["kafka_certificate"]:
+        pytest.skip("the broker has no certificate")
+    ca = variables["kafka_ca"] if tls else ""
+    said = host.check_output("python3 -c %s %s %s %s", ASK, variables["host_address"], number, ca)
+    assert (ANSWERED in said) == (not variables["kafka_certificate"]), said
+
+
+def test_a_wrong_password_is_refused(host: Host, variables: HostVariables, secured: None) -> None:
+    wrong = 's/password="[^"]*"/password="not-the-one-that-it-has"/'
+    said = run_as_operator(host, variables, "kafka-topics.sh --list", change=wrong)
+    assert said.rc != 0
+    assert "SaslAuthenticationException" in said.stdout + said.stderr, said
+
+
+def test_a_client_of_another_ca_does_not_connect(
+    host: Host, variables: HostVariables, secured: None
+) -> None:
+    made = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=another"
+        " -keyout /dev/null -out /run/another-ca.pem -days 1"
+    )
+    with host.sudo():
+        host.check_output(made)
+    other = "s|^ssl.truststore.location=.*|ssl.truststore.location=/run/another-ca.pem|"
+    said = run_as_operator(host, variables, "kafka-topics.sh --list", change=other)
+    with host.sudo():
+        host.check_output("rm /run/another-ca.pem")
+    assert said.rc != 0
+    assert "SslAuthenticationException" in said.stdout + said.stderr, said
+
+
+def test_the_operator_makes_topics_and_a_stranger_does_not(
+    host: Host, variables: HostVariables, stranger: str
+) -> None:
+    make = "kafka-topics.sh --create --topic made-in-a-test"
+    refused = run_as_operator(host, variables, make, change=stranger)
+    assert refused.rc != 0
+    assert "AuthorizationException" in refused.stdout + refused.stderr, refused
+    made = run_as_operator(host, variables, make)
+    assert made.rc == 0, made
+    gone = run_as_operator(host, variables, "kafka-topics.sh --delete --topic made-in-a-test")
+    assert gone.rc == 0, gone
+
+
+def zookeeper(host: Host, variables: HostVariables, command: str, change: str = "") -> str:
+    """Return what ZooKeeper's client says, which goes as the broker does, below its path."""
+    servers, _, root = variables["kafka_zookeeper_connect"].partition("/")
+    settings = f"<(sed -e '{change}' /etc/kafka/server.properties)"
+    shell = "kafka-run org.apache.zookeeper.ZooKeeperMainWithTlsSupportForKafka"
+    where = f"-server {servers} -zk-tls-config-file {settings}"
+    command = command.format(f"/{root}".rstrip("/"))
+    with host.sudo():
+        said = host.run("timeout %s bash -c %s", PATIENCE, f"{shell} {where} {command}")
+    return str(said.stdout + said.stderr)
+
+
+def test_its_znodes_are_its_own(host: Host, variables: HostVariables, secured: None) -> None:
+    if not variables["kafka_zookeeper_set_acl"]:
+        pytest.skip("znodes are not asked to be the broker's own")
+    subject = "x509,'CN=kafka\n: cdrwa"
+    assert subject in zookeeper(host, variables, "getAcl {}/brokers/topics")
+    secret = zookeeper(
+        host, variables, f"getAcl {{}}/config/users/{variables['kafka_broker_user']}"
+    )
+    assert subject in secret
+    assert "world" not in secret
+
+
+def test_another_service_may_not_change_its_znodes(
+    host: Host, variables: HostVariables, secured: None
+) -> None:
+    own = variables["kafka_certificate"]
+    with host.sudo():
+        found = host.check_output(f"ls {PurePosixPath(own).parent}/*.pem").split()
+    others = sorted(set(found) - {own, variables["kafka_ca"]})
+    if not variables["kafka_zookeeper_set_acl"] or not others:
+        pytest.skip("no other service has a certificate here, or may do no less with it")
+    change = f"s|{own}|{others[0]}|"
+    refused = "Insufficient permission"
+    user = f"{{}}/config/users/{variables['kafka_broker_user']}"
+    assert refused in zookeeper(host, variables, f"get {user}", change)
+    assert refused in zookeeper(host, variables, "set {}/cluster/id nothing", change)
+
+
+def test_data_of_another_cluster_are_refused(host: Host, variables: HostVariables) -> None:
+    script = """
+        set -e
+        folder=$(mktemp -d)
+        trap 'rm -r "$folder"' EXIT
+        echo cluster.id=of-a-test >"$folder/meta.properties"
+        sed "s|^log.dirs=.*|log.dirs=$folder|; s|^listeners=.*|listeners=ANY://127.0.0.1:0|" \\
+            /etc/kafka/server.properties >"$folder/server.properties"
+        /usr/local/sbin/kafka-check-data "$folder/server.properties"
+    """
+    with host.sudo(variables["kafka_user"]):
+        said = host.run("cd / && bash -c %s", script)
+    assert said.rc == 1, said
+    assert "holds the data of Kafka cluster of-a-test" in said.stderr, said
+
+
 def test_heap_that_is_full_ends_it(host: Host) -> None:
     ends_without_memory(host, "kafka")
 
@@ -119,7 +327,5 @@ def test_command_is_on_the_path_and_runs(host: Host, command: str) -> None:
 
 
 def test_broker_answers_a_topic_listing(host: Host, variables: HostVariables) -> None:
-    listing = host.run(
-        "timeout 300 kafka-topics.sh --bootstrap-server %s --list", bootstrap(variables)
-    )
+    listing = run_as_operator(host, variables, "kafka-topics.sh --list")
     assert listing.rc == 0, listing

@@ -10,6 +10,7 @@ import socketserver
 import struct
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,6 +176,11 @@ class Server(socketserver.ThreadingTCPServer):
             else:
                 self.answer(header + struct.pack(">i", -101))
             self.packet()
+
+
+def test_files_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+    with pytest.raises(znodes.CertificateError, match=r"absent.pem or ca.pem cannot be used"):
+        znodes.read_znode("127.0.0.1:1", "/id", f"{tmp_path}/absent.pem", "ca.pem")
 
 
 @pytest.fixture

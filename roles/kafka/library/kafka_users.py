@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kafka_znodes import children, read_znode
+from ansible.module_utils.kafka_znodes import CertificateError, children, read_znode
 
 DOCUMENTATION = r"""
 module: kafka_users
@@ -202,6 +202,8 @@ def wait_for_users(zookeeper: Zookeeper, seconds: float) -> tuple[list[dict[str,
     while True:
         try:
             return zookeeper.differing()
+        except CertificateError:
+            raise
         except OSError:
             if time.monotonic() > end:
                 raise
@@ -218,7 +220,10 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     except OSError as error:
         if given["optional"]:
             return {"changed": True, "written": [user["name"] for user in given["users"]]}
-        module.fail_json(msg=f"ZooKeeper does not tell Kafka's users: {error}.")
+        module.fail_json(
+            msg=f"ZooKeeper cannot be asked for Kafka's users: {error}. Is it up at "
+            f"{given['connect']}, and do it and kafka_certificate have CAs that the other trusts?"
+        )
     if others:
         module.fail_json(
             msg=f"The password of {given['broker_user']} is another one now, and the brokers "

@@ -12,6 +12,10 @@ NO_NODE = -101
 REASONS = {-102: "the certificate's subject has no right to read it"}
 
 
+class CertificateError(OSError):
+    """A file of certificates that is missing, closed or of another form."""
+
+
 def receive(connection):
     """Return one packet: four bytes of length, then the payload."""
 
@@ -46,15 +50,23 @@ def exchange(connection, kind, path):
     return answer[16:]
 
 
-def ask(server, kind, path, certificate="", ca=""):
-    """Return the answer of one server, by TLS with a certificate; OSError if it gives none."""
+def tls(certificate, ca):
+    """Return how to connect by TLS; CertificateError if a file cannot be used."""
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        context.load_cert_chain(certificate)
+    except OSError as error:
+        raise CertificateError(f"{certificate} or {ca} cannot be used: {error}") from error
+    return context
+
+
+def ask(server, kind, path, context=None):
+    """Return the answer of one server, by TLS if there is a context; OSError if it gives none."""
     host, _, port = server.rpartition(":")
     host = host.strip("[]")
     with socket.create_connection((host, int(port)), timeout=5) as plain:
-        if not certificate:
+        if context is None:
             return exchange(plain, kind, path)
-        context = ssl.create_default_context(cafile=ca)
-        context.load_cert_chain(certificate)
         with context.wrap_socket(plain, server_hostname=host) as secured:
             return exchange(secured, kind, path)
 
@@ -64,11 +76,12 @@ def ask_any(connect, kind, name, certificate="", ca=""):
 
     connect is Kafka's zookeeper.connect: servers, and the path that a name begins below.
     """
+    context = tls(certificate, ca) if certificate else None
     servers, slash, root = connect.partition("/")
     reasons = []
     for server in servers.split(","):
         try:
-            return ask(server.strip(), kind, (slash + root).rstrip("/") + name, certificate, ca)
+            return ask(server.strip(), kind, (slash + root).rstrip("/") + name, context)
         except OSError as error:
             reasons.append(f"{server}: {error}")
     raise OSError("; ".join(reasons))

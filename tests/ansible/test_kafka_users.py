@@ -164,14 +164,14 @@ class Server(socketserver.ThreadingTCPServer):
             _, kind, length = struct.unpack_from(">iii", asked := self.packet())
             path = asked[12 : 12 + length].decode()
             header = struct.pack(">iq", 1, 7)
-            if path == "/root/secret":
+            if path == "/below/secret":
                 self.answer(header + struct.pack(">i", -102))
-            elif path == "/root/ids" and kind == 8:
+            elif path == "/below/ids" and kind == 8:
                 names = struct.pack(">ii1si2s", 2, 1, b"1", 2, b"12")
                 self.answer(header + struct.pack(">i", 0) + names)
-            elif path == "/root/empty":
+            elif path == "/below/empty":
                 self.answer(header + struct.pack(">ii", 0, -1) + bytes(68))
-            elif path == "/root/id" and kind == 4:
+            elif path == "/below/id" and kind == 4:
                 self.answer(header + struct.pack(">ii2s", 0, 2, b"ab") + bytes(68))
             else:
                 self.answer(header + struct.pack(">i", -101))
@@ -188,7 +188,7 @@ def connect() -> Iterator[str]:
     """A server that refuses, and one that answers."""
     with Server(("127.0.0.1", 0), Server.Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"127.0.0.1:1,127.0.0.1:{server.server_address[1]}/root"
+        yield f"127.0.0.1:1,127.0.0.1:{server.server_address[1]}/below"
         server.shutdown()
 
 
@@ -201,5 +201,5 @@ def test_znodes_are_read(connect: str) -> None:
 
 
 def test_a_znode_that_may_not_be_read_is_told(connect: str) -> None:
-    with pytest.raises(OSError, match="/root/secret: the certificate's subject has no right"):
+    with pytest.raises(OSError, match="/below/secret: the certificate's subject has no right"):
         znodes.read_znode(connect, "/secret")

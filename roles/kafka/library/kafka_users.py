@@ -222,7 +222,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             return {"changed": True, "written": [user["name"] for user in given["users"]]}
         module.fail_json(
             msg=f"ZooKeeper cannot be asked for Kafka's users: {error}. Is it up at "
-            f"{given['connect']}, and do it and kafka_certificate have CAs that the other trusts?"
+            f"{given['connect']}, and does each end trust the CA of the other's certificate?"
         )
     if others:
         module.fail_json(

@@ -34,6 +34,11 @@ tf_input   = -input=false -auto-approve -var-file=../../$(environment)
 export ANSIBLE_INVENTORY := inventories/pipeline/hosts.yml,inventories/$(NAME)/hosts.yml
 # Ansible takes no ansible.cfg from a folder that everybody may write to, unless it is named.
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# The password of the environment's secrets, unless another is named.
+vault_password := $(wildcard inventories/$(NAME)/.vault-password)
+ifneq ($(vault_password),)
+export ANSIBLE_VAULT_PASSWORD_FILE ?= $(CURDIR)/$(vault_password)
+endif
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 # Knobs given to make reach Ansible as they were typed (tools/knobs.py); all others stand in inventories/pipeline and in
@@ -55,6 +60,11 @@ with_knobs = knobs=$$(python3 tools/knobs.py) &&
 .PHONY: env
 env: ## Make an environment, a folder: make env NAME=prod TARGET=aws TOPOLOGY=cluster
 	@tools/environment make $(given)
+
+.PHONY: secrets
+secrets: ## Make the environment's secrets, or those that it lacks, by ansible-vault
+	@$(setup)
+	@$(python) tools/vault.py $(NAME)
 
 .PHONY: up
 up: ## Make the hosts, deploy, wait for the first rows, show the status page

@@ -12,6 +12,7 @@ from typing import Any
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.splitter import parse_kv
+from ansible.parsing.vault import get_file_vault_secret
 from ansible.template import Templar, trust_as_template
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
@@ -41,6 +42,10 @@ class Variables:
     def __init__(self, inventories: Sequence[str]) -> None:
         """Read the inventories and the defaults of every role."""
         self._loader = DataLoader()
+        if password := os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE"):
+            secret = get_file_vault_secret(filename=password, loader=self._loader)
+            secret.load()
+            self._loader.set_vault_secrets([("default", secret)])
         self._inventory = InventoryManager(loader=self._loader, sources=list(inventories))
         self._manager = VariableManager(loader=self._loader, inventory=self._inventory)
         # The manager takes note of it: `hostvars` in a template needs it.

@@ -133,6 +133,9 @@ def main() -> int:
     """Make what is missing, and say so."""
     (name,) = sys.argv[1:]
     folder = ROOT / "inventories" / name
+    if not folder.is_dir():
+        print(f"Error: there is no environment {name}: {folder} is missing", file=sys.stderr)
+        return 1
     try:
         made = ensure(folder)
     except VaultError as error:

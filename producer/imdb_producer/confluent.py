@@ -7,13 +7,13 @@ import logging
 import time
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from imdb_producer import client
 from imdb_producer.errors import ConfigError, DeliveryError, RefusedError
-from imdb_producer.records import Message
+from imdb_producer.records import Message, event_id
 from imdb_producer.security import MECHANISM, PLAIN, Security
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,20 @@ class _Group:
         else:
             # Of what was not delivered it tells no time, but how long ago that was.
             moment = time.time() - max(message.latency() or 0.0, 0.0)
-            self._client.give_up(message.value(), int(moment * 1000), error)
+            if error.code() == KafkaError._AUTHENTICATION:
+                again = _Again(self, message.key(), message.value(), int(moment * 1000))
+                self._client.to_send_again.append(again)
+            else:
+                self._client.give_up(message.value(), int(moment * 1000), error)
+
+
+class _Again(NamedTuple):
+    """A message that was under way when the broker stopped taking the password: it has not it."""
+
+    group: _Group
+    key: bytes
+    value: bytes
+    timestamp_ms: int
 
 
 class ConfluentClient:
@@ -90,6 +103,7 @@ class ConfluentClient:
         self._retries = 0
         self._security = security
         self._not_let_in = False
+        self.to_send_again: deque[_Again] = deque()
         self._password = security.password() if security.enabled else ""
         self._producer = Producer(
             SETTINGS
@@ -190,6 +204,7 @@ class ConfluentClient:
         self._producer.poll(0)
         if self._not_let_in:
             self._take_password()
+        self._send_again()
         groups = self._groups
         while len(groups) > 1 and groups[0].delivered == _GROUP:
             groups.popleft()
@@ -204,9 +219,26 @@ class ConfluentClient:
             raise RefusedError(acknowledged)
         return acknowledged
 
+    def _send_again(self) -> None:
+        while self.to_send_again:
+            group, key, value, moment = self.to_send_again[0]
+            try:
+                self._produce(
+                    self._topic,
+                    value,
+                    key,
+                    on_delivery=group.on_delivery,
+                    timestamp=moment,
+                    headers=[("event_id", event_id(value).encode())],
+                )
+            except BufferError:
+                break
+            self.to_send_again.popleft()
+
     def idle(self) -> bool:
         """See `Client.idle`."""
-        return len(self._producer) == 0
+        self._send_again()
+        return len(self._producer) == 0 and not self.to_send_again
 
     def take_back(self, messages: Sequence[Message]) -> list[client.GivenUp]:
         """See `Client.take_back`."""

@@ -98,6 +98,7 @@ ROWS: list[Row] = [
     Proven("make hosts*DELETE_DATA=*", "Makefile", "TF_VAR_delete_data='$(DELETE_DATA)'"),
     Changes("make hosts*", UNCHANGED),
     Proven("make deploy*", "Makefile", "@$(MAKE) --no-print-directory deploy"),
+    Proven("make secrets*", "tools/test", "secrets NAME=secured"),
     Proven("make env*", "tests/tools/test_environment.py", "def test_an_environment_says_what"),
     Form("*make up*TARGET=aws*", AWS),
     Form("make up TARGET=libvirt", MACHINES),
@@ -192,6 +193,12 @@ ROWS: list[Row] = [
     Proven("ansible/site.yml", "tests/pipeline/test_idempotence.py", "again = run_playbook()"),
     Proven("ansible/remove.yml", "tests/pipeline/test_removal.py", 'playbook="remove.yml"'),
     Form("ansible-vault create *", "asks for a password, and opens an editor"),
+    Form("ansible-vault edit", "opens an editor"),
+    Proven("ansible-vault view", "tests/tools/test_vault.py", '"view"'),
+    Proven(
+        "export ANSIBLE_VAULT_PASSWORD_FILE=*", "Makefile", "export ANSIBLE_VAULT_PASSWORD_FILE ?="
+    ),
+    Proven("echo 'pipeline_security: true' *", "tools/test", "'pipeline_security: true'"),
     # ssh, and what is typed on a host
     Reads(
         "ssh -F inventories/*/.ssh/config *-1 journalctl -u kafka", r"(?i)kafka\[\d+\]|Kafka broker"

@@ -97,7 +97,8 @@ unpredictable:
 MECHANISM = "SCRAM-SHA-512"
 #: Each needs nothing else: what it does not name, such as DESCRIBE, comes with it.
 RIGHTS = {
-    "write": ("WRITE",),
+    # The second tells a producer how large a message may be.
+    "write": ("WRITE", "DESCRIBE_CONFIGS"),
     "read": ("READ",),
     "manage": ("CREATE", "DESCRIBE", "DESCRIBE_CONFIGS", "ALTER", "ALTER_CONFIGS"),
 }

@@ -16,11 +16,19 @@ from imdb_streaming.compact import CompactionCutOffError, compact
 from imdb_streaming.config import Config, ConfigError, load_config
 from imdb_streaming.executors import ExecutorsLostError
 from imdb_streaming.files import OvertakenError, local
-from imdb_streaming.job import QueryDiedError, check_tables, check_topic, open_state, run
+from imdb_streaming.job import (
+    QueryDiedError,
+    check_tables,
+    check_topic,
+    open_state,
+    read_topic,
+    run,
+)
 from imdb_streaming.session import connect
 from imdb_streaming.status import last_commit
 from imdb_streaming.stopping import end_late_stop, ended_when_overtaken, listen_for_stop
 from imdb_streaming.storage import StorageError, open_places
+from imdb_streaming.tls import TlsFileError
 
 #: Exit codes. A restart does not mend what REFUSED stands for.
 DONE, FAILED, REFUSED = 0, 1, 2
@@ -95,10 +103,12 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     }
     try:
         commands[given.command or "run"]()
-    except ConfigError as error:
+    except (ConfigError, TlsFileError) as error:
         log.error("Wrong configuration.\n%s", error)
         return REFUSED
     except guards.StartRefusedError as error:
+        if stopping.is_set() and isinstance(error, guards.CredentialsError):
+            return DONE
         log.error("Start refused. %s", error)
         return REFUSED
     except (guards.BrokerUnreachableError, jvm.TopicUnknownError, StorageError) as error:
@@ -260,7 +270,7 @@ def _accept_loss(config: Config, is_sure: bool) -> None:
 
 
 def _accept_what_is_lost(config: Config, spark: SparkSession, is_sure: bool) -> None:
-    topic = jvm.read_topic(spark, config.bootstrap_servers, config.topic)
+    topic = read_topic(config, spark)
     lost = contract.lost_messages(config, topic)
     if not lost:
         log.info("The topic has all messages that come next: there is nothing to accept.")

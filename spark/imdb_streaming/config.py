@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from imdb_streaming.bucket import BucketPath, Place
+from imdb_streaming.security import PLAIN, PROTOCOLS, Security
 from imdb_streaming.storage_settings import scheme_of
 
 
@@ -55,6 +56,8 @@ class Config:
     is_beside: bool = False
     #: The name of this start's term: see terms.py. None before it is taken.
     term: str | None = None
+    #: How Kafka is spoken to.
+    security: Security = PLAIN
 
     @property
     def is_in_bucket(self) -> bool:
@@ -173,6 +176,7 @@ def load_config(environ: Mapping[str, str] | None = None) -> Config:
         spark_ui_port=reader.optional("SPARK_UI_PORT", _port),
         host_folder=reader.optional("HOST_FOLDER", _absolute_path),
         take_over=reader.get("TAKE_OVER", _yes_or_no, "no"),
+        security=_security(reader),
     )
     reader.raise_errors()
     return config
@@ -200,9 +204,57 @@ class _Reader:
     def optional(self, name: str, parse: Callable[[str], Any]) -> Any:
         return self.get(name, parse) if self._environ.get(name, "").strip() else None
 
+    def refuse(self, name: str, reason: str) -> None:
+        """Complain if a variable is set at all; its value is not shown."""
+        if name in self._environ:
+            self._errors.append(f"{name}='***': {reason}")
+
     def raise_errors(self) -> None:
         if self._errors:
             raise ConfigError("\n".join(self._errors))
+
+
+def _security(reader: _Reader) -> Security:
+    """How Kafka is spoken to."""
+    reader.refuse(
+        "KAFKA_SASL_PASSWORD",
+        "the environment of a process is no place for a password. Write it into a file of mode "
+        "0640 or 0600, as password=..., and name that in KAFKA_SASL_PASSWORD_FILE.",
+    )
+    protocol = reader.get("KAFKA_SECURITY_PROTOCOL", _protocol, PROTOCOLS[0])
+    if protocol in (None, PROTOCOLS[0]):
+        return PLAIN
+    return Security(
+        protocol,
+        reader.get("KAFKA_SASL_USERNAME", _user),
+        reader.get("KAFKA_SASL_PASSWORD_FILE", _plain_path),
+        reader.get("KAFKA_SSL_CAFILE", _plain_path),
+    )
+
+
+def _protocol(text: str) -> str:
+    if text not in PROTOCOLS:
+        raise ValueError(f"not a choice. Give {' or '.join(PROTOCOLS)}.")
+    return text
+
+
+def _user(text: str) -> str:
+    if not re.fullmatch(r'[^\s,="\\$`]+', text):
+        raise ValueError(
+            "not a user's name. Give one without blanks, commas, quotes, backslashes, dollar "
+            "signs, backticks and '='."
+        )
+    return text
+
+
+def _plain_path(text: str) -> str:
+    # Kafka's file provider ends a path at a colon or a brace.
+    if not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", text):
+        raise ValueError(
+            "not an absolute path of letters, digits, '.', '_' and '-'. Name a file so, the same "
+            "on this host and on the workers."
+        )
+    return text
 
 
 def _servers(text: str) -> str:

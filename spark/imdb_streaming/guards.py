@@ -11,6 +11,7 @@ has planned, and the table not have less than the state says was written.
 
 import hashlib
 import json
+import logging
 import os
 import re
 import socket
@@ -26,14 +27,22 @@ from imdb_streaming.bucket import BucketPath, Place
 from imdb_streaming.config import Config
 from imdb_streaming.files import remove_tree, uri, write_atomically
 from imdb_streaming.refusals import ADVICE as ADVICE
+from imdb_streaming.refusals import CredentialsError as CredentialsError
 from imdb_streaming.refusals import StartRefusedError as StartRefusedError
 from imdb_streaming.sinks import read_totals
+from imdb_streaming.tls import TlsError, UntrustedError, split_address
 
 #: Begins with an underscore, so that readers of a table skip it.
 RUN_FILE = "_run.json"
 
 #: What a file of the tables or of the state has in its name: the last batch that it holds.
 _LAST_BATCH = re.compile(r".*[-_]([0-9]{10})(\.parquet)?")
+
+
+#: Seconds that a broker may take to accept a connection, and for TLS to answer.
+_ANSWER_SECONDS = 3
+
+log = logging.getLogger("imdb_streaming")
 
 
 class BrokerUnreachableError(Exception):
@@ -181,24 +190,46 @@ def check_belongs_together(config: Config, *, mark: bool = True) -> None:
 def wait_for_broker(config: Config, stopping: threading.Event) -> None:
     """Wait until one broker takes a connection, at most BROKER_WAIT_SECONDS.
 
-    Raises BrokerUnreachableError with the last reason of each server. Returns early on `stopping`.
+    By TLS, one that this host trusts: Kafka's clients would not tell it from one that is away.
+    Raises BrokerUnreachableError with the last reason of each server, and TlsFileError when a file
+    of this host cannot be used. Returns early on `stopping`.
     """
+    config.security.check()
     deadline = time.monotonic() + config.broker_wait_seconds
+    told = ""
     while not stopping.is_set():
         failures = []
+        untrusted = ""
         for server in config.bootstrap_servers.split(","):
-            host, _, port = server.rpartition(":")
             try:
-                with socket.create_connection((host.strip("[]"), int(port)), timeout=3):
-                    return
-            except OSError as error:
+                _connect(config, server)
+                return
+            except UntrustedError as error:
+                untrusted = untrusted or str(error)
+            except (OSError, TlsError) as error:
                 failures.append(f"{server}: {error}")
-        if time.monotonic() >= deadline:
+        is_over = time.monotonic() >= deadline
+        if untrusted and is_over:
+            raise BrokerUnreachableError(
+                f"{untrusted} No broker let this host in within {config.broker_wait_seconds} s."
+            )
+        if untrusted and untrusted != told:
+            told = untrusted
+            log.warning("%s Waiting for up to %d s.", untrusted, deadline - time.monotonic())
+        if is_over:
             raise BrokerUnreachableError(
                 f"No Kafka broker took a connection within {config.broker_wait_seconds} s "
                 f"({'; '.join(failures)}). Is it running, and is KAFKA_BOOTSTRAP_SERVERS right?"
             )
         stopping.wait(1)
+
+
+def _connect(config: Config, server: str) -> None:
+    host, port = split_address(server)
+    if config.security.enabled:
+        config.security.tls.connect(host, port, _ANSWER_SECONDS).close()
+    else:
+        socket.create_connection((host, port), timeout=_ANSWER_SECONDS).close()
 
 
 def places(config: Config) -> list[Place]:

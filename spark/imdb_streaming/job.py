@@ -20,16 +20,20 @@ from imdb_streaming.files import local, uri
 from imdb_streaming.locks import tables_locked
 from imdb_streaming.metrics import MetricsServer
 from imdb_streaming.notify import notify
+from imdb_streaming.refusals import CredentialsError
 from imdb_streaming.session import connect, read_messages
 from imdb_streaming.sinks import MOVIES, BatchResult, MovieSink
 from imdb_streaming.status import IndexStatus, QueryStatus, Status, batch_line, last_commit
 from imdb_streaming.stopping import STOP_SECONDS, end_in, listen_for_stop
 from imdb_streaming.storage import open_places
+from imdb_streaming.tls import speaks_tls, split_address
 from imdb_streaming.transformations import parse_events
 from imdb_streaming.turns import Turns
 
 #: The status file is written at least so often, so that its age tells whether the job lives.
 STATUS_SECONDS = 5
+#: Seconds between two attempts of a user that Kafka does not take, at most: brokers log each.
+_CREDENTIALS_SECONDS = 20
 #: A start whose table has many files takes its time. Systemd gives it this long for each so many of
 #: them, so that one that hangs is ended all the same.
 _STEP_SECONDS = 120
@@ -65,7 +69,7 @@ def run(config: Config, stopping: threading.Event) -> None:
         if config.is_in_bucket:
             config = open_places(config, spark)
             take_up(config)
-        topic = check_topic(config, spark)
+        topic = check_topic(config, spark, stopping=stopping)
         if runs.is_waiting(config):
             check_tables(config)
             open_state(config, spark)
@@ -109,12 +113,59 @@ def check_tables(config: Config) -> None:
     # Else an exchange was cut off, and the next start goes on with it.
 
 
-def check_topic(config: Config, spark: SparkSession, *, note: bool = True) -> jvm.TopicState:
-    """See that the topic is the run's, and has what comes next, or its loss was accepted."""
-    topic = jvm.read_topic(spark, config.bootstrap_servers, config.topic)
+def check_topic(
+    config: Config,
+    spark: SparkSession,
+    *,
+    note: bool = True,
+    stopping: threading.Event | None = None,
+) -> jvm.TopicState:
+    """See that the topic is the run's, and has what comes next, or its loss was accepted.
+
+    With `stopping` a user that Kafka does not take is waited for: see read_topic.
+    """
+    topic = read_topic(config, spark, stopping)
     contract.check_contract(config, topic, note=note)
     contract.check_offsets(config, topic)
     return topic
+
+
+def read_topic(
+    config: Config, spark: SparkSession, stopping: threading.Event | None = None
+) -> jvm.TopicState:
+    """Ask the brokers for the topic.
+
+    With `stopping`, a password that they do not take, or a right that is missing, is waited for
+    until BROKER_WAIT_SECONDS have passed: it may have been changed in one of two places so far.
+    """
+    deadline = time.monotonic() + config.broker_wait_seconds
+    pause = 1
+    while True:
+        try:
+            return jvm.read_topic(spark, config.bootstrap_servers, config.topic, config.security)
+        except CredentialsError as error:
+            left = deadline - time.monotonic()
+            if stopping is None or left <= 0 or stopping.is_set():
+                raise
+            if pause == 1:
+                log.warning("%s Waiting for up to %d s.", error, left)
+                _take_longer()
+            stopping.wait(min(pause, left))
+            pause = min(2 * pause, _CREDENTIALS_SECONDS)
+        except jvm.TopicUnknownError as error:
+            _refuse_plain_client(config, error)
+            raise
+
+
+def _refuse_plain_client(config: Config, error: Exception) -> None:
+    """Name what a plain client of a port with TLS ends in a time-out for."""
+    for server in [] if config.security.enabled else config.bootstrap_servers.split(","):
+        if speaks_tls(*split_address(server), seconds=3):
+            raise jvm.TopicUnknownError(
+                f"{server} speaks TLS, and KAFKA_SECURITY_PROTOCOL is {config.security.protocol}. "
+                "Set it to SASL_SSL, with user, password and CA, or name the port of another "
+                "listener."
+            ) from error
 
 
 def _begin(config: Config, spark: SparkSession, topic: jvm.TopicState) -> "Load":
@@ -394,7 +445,20 @@ def _obituary(query: StreamingQuery) -> str:
     cause = str(query.exception() or "none given").partition("\n=== Streaming Query ===")[0]
     last = query.lastProgress
     progress = json.dumps(json.loads(last.json)) if last else "none"
-    return f"Query {MOVIES} died. Its last progress: {progress}\nCause: {cause}"
+    root = _root_cause(query)
+    more = f"\nBehind it: {root}" if root and root not in cause else ""
+    return f"Query {MOVIES} died. Its last progress: {progress}\nCause: {cause}{more}"
+
+
+def _root_cause(query: StreamingQuery) -> str:
+    """What began it, which Spark leaves out of what failed in the driver."""
+    found = query._jsq.exception()
+    if not found.isDefined():
+        return ""
+    error = found.get()
+    while error.getCause() is not None:
+        error = error.getCause()
+    return str(error.toString())
 
 
 def _stop(name: str, stop: Callable[[], None]) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 
-from imdb_streaming.refusals import StartRefusedError
+from imdb_streaming.refusals import CredentialsError, StartRefusedError
 from imdb_streaming.schema import PARSED_SCHEMA
+from imdb_streaming.security import PLAIN, Security
 
 #: The jar of those classes, beside this package where it is installed.
 JAR = Path(os.environ.get("IMDB_STREAMING_JAR") or Path(__file__).parents[1] / "imdb-streaming.jar")
@@ -158,15 +159,38 @@ class JobState:
         return int(self._state.bytes())
 
 
-def read_topic(spark: SparkSession, servers: str, topic: str, seconds: float = 60) -> TopicState:
+def read_topic(
+    spark: SparkSession,
+    servers: str,
+    topic: str,
+    security: Security = PLAIN,
+    seconds: float = 60,
+) -> TopicState:
     """Ask the brokers for a topic's id and offsets.
 
-    Raises TopicUnknownError when they do not answer in time, or know no such topic.
+    Raises TopicUnknownError when they do not answer in time, or know no such topic, and
+    CredentialsError when they do not take the user, or it may not read the topic.
     """
+    options = spark.sparkContext._jvm.java.util.HashMap()
+    for key, value in security.client_options().items():
+        options.put(key, value)
     try:
-        state = _classes(spark).TopicState.read(servers, topic, int(seconds * 1000))
+        state = _classes(spark).TopicState.read(servers, topic, int(seconds * 1000), options)
     except Py4JJavaError as error:
         cause = error.java_exception.getCause() or error.java_exception
+        name = cause.getClass().getSimpleName()
+        if name == "SaslAuthenticationException":
+            raise CredentialsError(
+                f"Kafka does not take the user {security.username} with the password in "
+                f"{security.password_file}: {cause.getMessage()}. See that KAFKA_SASL_USERNAME "
+                "names a user that the brokers know, and that the file holds the password that "
+                "they have."
+            ) from error
+        if name == "TopicAuthorizationException":
+            raise CredentialsError(
+                f"The user {security.username} may not read the topic {topic}. Give it the right "
+                "READ on that topic, and see that KAFKA_TOPIC is its name."
+            ) from error
         raise TopicUnknownError(
             f"The brokers {servers} say nothing of the topic {topic}: {cause.toString()}. Is the "
             "topic made, and does each of its partitions have a leader?"

@@ -10,3 +10,7 @@ ADVICE = (
 
 class StartRefusedError(Exception):
     """Starting would lose, double or mix rows, or cannot work. The text says what to do."""
+
+
+class CredentialsError(StartRefusedError):
+    """Kafka does not take the user with its password, or does not let it read the topic."""

@@ -120,6 +120,7 @@ def read_messages(spark: SparkSession, config: Config, *, fail_on_data_loss: boo
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", config.bootstrap_servers)
         .options(**BROKER_TIMES)
+        .options(**_kafka_options(config))
         .option("subscribe", config.topic)
         .option("includeHeaders", "true")
         .option("startingOffsets", "earliest")
@@ -131,3 +132,8 @@ def read_messages(spark: SparkSession, config: Config, *, fail_on_data_loss: boo
         .load()
     )
     return messages
+
+
+def _kafka_options(config: Config) -> dict[str, str]:
+    """What the source gives to Kafka's clients, in the driver and the executors."""
+    return {f"kafka.{key}": value for key, value in config.security.client_options().items()}

@@ -7,6 +7,7 @@ import pytest
 from imdb_streaming import cli, jvm, session
 from imdb_streaming.bucket import BucketPath, Place
 from imdb_streaming.config import Config, ConfigError, load_config
+from imdb_streaming.security import Security
 
 
 def test_defaults_are_the_documented_ones(config: Config) -> None:
@@ -138,3 +139,47 @@ def test_garbage_collectors_are_those_of_the_options_if_these_name_some(
         "-XX:+UseParallelGC -Dx=y",
     )
     assert options("-XX:+UseZGC") == (always, "-XX:+UseZGC")
+
+
+SECURED = {
+    "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+    "KAFKA_SASL_USERNAME": "streaming",
+    "KAFKA_SASL_PASSWORD_FILE": "/etc/imdb-streaming/password",
+    "KAFKA_SSL_CAFILE": "/etc/ssl/imdb-pipeline/ca.pem",
+}
+
+
+def test_a_user_and_its_files_are_read(environ: dict[str, str]) -> None:
+    plain = load_config(environ).security
+    assert (plain.enabled, plain.client_options()) == (False, {})
+    security = load_config(environ | SECURED).security
+    assert security == Security(*SECURED.values())
+    assert security.enabled
+
+
+def test_password_is_named_and_not_given_to_kafkas_clients(environ: dict[str, str]) -> None:
+    options = load_config(environ | SECURED).security.client_options()
+    assert options["sasl.jaas.config"].endswith(
+        'username="streaming" password="${file:/etc/imdb-streaming/password:password}";'
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("KAFKA_SECURITY_PROTOCOL", "SSL", "not a choice. Give PLAINTEXT or SASL_SSL"),
+        ("KAFKA_SASL_USERNAME", "", "KAFKA_SASL_USERNAME is not set"),
+        ("KAFKA_SASL_USERNAME", "a=b", "not a user's name"),
+        ("KAFKA_SASL_PASSWORD_FILE", "", "KAFKA_SASL_PASSWORD_FILE is not set"),
+        ("KAFKA_SASL_PASSWORD_FILE", "/a:b", "not an absolute path of letters"),
+        ("KAFKA_SSL_CAFILE", "", "KAFKA_SSL_CAFILE is not set"),
+        ("KAFKA_SASL_PASSWORD", "secret", "'***': the environment of a process is no place"),
+    ],
+)
+def test_what_is_wrong_with_a_user_is_named(
+    environ: dict[str, str], name: str, value: str, reason: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(environ | SECURED | {name: value})
+    assert reason in str(caught.value)
+    assert "secret" not in str(caught.value)

@@ -9,11 +9,14 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AdminClientConfig;
+import org.apache.kafka.clients.admin.DescribeTopicsOptions;
 import org.apache.kafka.clients.admin.ListOffsetsResult;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.acl.AclOperation;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.TopicAuthorizationException;
 import java.util.List;
 
 /** What the brokers say of a topic: its id, where each partition begins and ends, and its settings. */
@@ -34,21 +37,31 @@ public final class TopicState {
     /**
      * Ask the brokers.
      *
-     * @throws ExecutionException the brokers' answer is an error, such as that they have no such topic
+     * @param options how to log in, as settings of Kafka's clients
+     * @throws ExecutionException the brokers' answer is an error, such as that they have no such topic, or that it
+     *     may not be read
      * @throws TimeoutException they have not answered in time
      */
-    public static TopicState read(String bootstrapServers, String topic, int timeoutMilliseconds)
+    public static TopicState read(
+            String bootstrapServers, String topic, int timeoutMilliseconds, Map<String, String> options)
             throws ExecutionException, InterruptedException, TimeoutException {
         Properties properties = new Properties();
+        properties.putAll(options);
         properties.put(AdminClientConfig.BOOTSTRAP_SERVERS_CONFIG, bootstrapServers);
         properties.put(AdminClientConfig.DEFAULT_API_TIMEOUT_MS_CONFIG, timeoutMilliseconds);
         properties.put(AdminClientConfig.REQUEST_TIMEOUT_MS_CONFIG, Math.min(timeoutMilliseconds, 10_000));
         try (Admin admin = Admin.create(properties)) {
             TopicDescription description =
-                    admin.describeTopics(List.of(topic))
+                    admin.describeTopics(
+                                    List.of(topic), new DescribeTopicsOptions().includeAuthorizedOperations(true))
                             .allTopicNames()
                             .get(timeoutMilliseconds, TimeUnit.MILLISECONDS)
                             .get(topic);
+            // A user that may only describe it would find out when the query runs. Brokers before 2.3 do not tell.
+            if (description.authorizedOperations() != null
+                    && !description.authorizedOperations().contains(AclOperation.READ)) {
+                throw new ExecutionException(new TopicAuthorizationException(topic));
+            }
             return new TopicState(
                     description.topicId().toString(),
                     offsets(admin, description, OffsetSpec.earliest(), timeoutMilliseconds),

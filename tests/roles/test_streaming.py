@@ -12,6 +12,7 @@ from ..variables import HostVariables
 from .checks import (
     ends_without_memory,
     environment,
+    is_closed,
     is_confined,
     is_kept_from,
     is_up,
@@ -25,6 +26,7 @@ testinfra_hosts = ["ansible://streaming"]
 pytestmark = [pytest.mark.verify, pytest.mark.unit("imdb-streaming")]
 
 ENVIRONMENT = "/etc/imdb-streaming/streaming.env"
+PASSWORD = "/etc/imdb-streaming/password"
 
 # The job's environment, and the variables that it follows from.
 SETTINGS = {
@@ -70,6 +72,47 @@ def test_runs_as_sparks_user(host: Host, variables: HostVariables) -> None:
 def test_configuration_is_not_its_own(host: Host, variables: HostVariables) -> None:
     is_kept_from(host, "/etc/imdb-streaming", variables["streaming_user"])
     is_kept_from(host, ENVIRONMENT, variables["streaming_user"])
+
+
+def test_logs_in_as_the_user_that_the_inventory_names(host: Host, variables: HostVariables) -> None:
+    settings = environment(host, ENVIRONMENT)
+    user = variables["streaming_user_name"]
+    assert settings.get("KAFKA_SASL_USERNAME", "") == user
+    assert settings.get("KAFKA_SSL_CAFILE", "") == variables["streaming_ca"]
+    with host.sudo():
+        assert host.file(PASSWORD).exists == bool(user)
+
+
+def test_the_password_stands_in_its_file_alone(host: Host, variables: HostVariables) -> None:
+    password = variables["streaming_password"]
+    if not password:
+        pytest.skip("the brokers ask for none")
+    is_closed(host, PASSWORD)
+    is_kept_from(host, PASSWORD, variables["streaming_user"])
+    with host.sudo():
+        assert host.file(PASSWORD).content_string == f"password={password}\n"
+        shown = [
+            host.check_output("systemctl cat imdb-streaming"),
+            host.check_output("systemctl show imdb-streaming"),
+            host.check_output("journalctl --no-pager --unit=imdb-streaming"),
+            host.check_output("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; true"),
+            host.check_output(
+                "cat /proc/$(systemctl show --value -p MainPID imdb-streaming)/environ"
+                " 2>/dev/null | tr '\\0' ' '; true"
+            ),
+            host.file(ENVIRONMENT).content_string,
+        ]
+        folders = (variables["streaming_output_path"], f"{variables['spark_work_root']}/work")
+        found = host.run("grep -rlF -e %s %s %s", password, *folders)
+    assert [text for text in shown if password in text] == []
+    assert found.stdout == ""
+
+
+def test_election_is_by_the_jobs_own_certificate(host: Host, variables: HostVariables) -> None:
+    certificate = variables["streaming_zookeeper_certificate"]
+    unit = host.check_output("systemctl cat imdb-streaming")
+    is_named = f"Environment=STANDBY_CERTIFICATE={certificate} STANDBY_CA=" in unit
+    assert is_named == (bool(certificate) and variables["streaming_standby"])
 
 
 def test_heap_that_is_full_ends_it(host: Host) -> None:

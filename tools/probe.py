@@ -105,6 +105,19 @@ def secured_master() -> dict[str, Any]:
     return said
 
 
+def login(settings: dict[str, str]) -> dict[str, str]:
+    """Return how the producer logs in to the brokers, as kafka-python's options."""
+    if "KAFKA_SASL_USERNAME" not in settings:
+        return {}
+    return {
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_plain_username": settings["KAFKA_SASL_USERNAME"],
+        "sasl_plain_password": Path(settings["KAFKA_SASL_PASSWORD_FILE"]).read_text().rstrip("\n"),
+        "ssl_cafile": settings["KAFKA_SSL_CAFILE"],
+    }
+
+
 def brokers(settings: dict[str, str]) -> dict[str, Any]:
     """Return who is up, who controls, and which partitions are not as they should be."""
     sys.path.insert(0, PRODUCER_LIBRARIES)
@@ -116,6 +129,7 @@ def brokers(settings: dict[str, str]) -> dict[str, Any]:
             # Enough to find that the first hosts to be asked are gone.
             bootstrap_timeout_ms=15000,
             request_timeout_ms=5000,
+            **login(settings),
         )
         try:
             cluster = admin.describe_cluster()
@@ -153,6 +167,7 @@ def topic(settings: dict[str, str]) -> dict[str, Any]:
             bootstrap_servers=settings["KAFKA_BOOTSTRAP_SERVERS"].split(","),
             bootstrap_timeout_ms=5000,
             request_timeout_ms=5000,
+            **login(settings),
         )
         try:
             partitions = sorted(consumer.partitions_for_topic(name) or ())

@@ -31,6 +31,7 @@ from imdb_streaming.tls import TlsFileError
 from imdb_streaming.transformations import parse_events
 
 from ..bench.processes import Program
+from ..bench.subjects import Cluster
 from ..certificates import make_certificates
 from ..producer.broker import SecuredBroker, free_port
 from ..waiting import wait_for
@@ -177,8 +178,20 @@ def files_with(text: str, folder: Path) -> list[str]:
     return [path.name for path in found if text.encode() in path.read_bytes()]
 
 
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A master and a worker, whose logs and executors' folders are among the test's files."""
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    cluster = Cluster(folder, "standalone")
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+
+
 def test_program_keeps_and_shows_no_password(
-    broker: Broker, here: dict[str, str], movie: dict[str, Any], tmp_path: Path
+    cluster: Cluster, broker: Broker, here: dict[str, str], movie: dict[str, Any], tmp_path: Path
 ) -> None:
     """Neither in Spark's event log, nor in what Kafka's clients log, nor in a process's words."""
     events = tmp_path / "events"
@@ -202,6 +215,7 @@ def test_program_keeps_and_shows_no_password(
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_DRIVER_HOST": "127.0.0.1",
         "SPARK_DRIVER_MEMORY": "600m",
+        "SPARK_MASTER": cluster.master,
         "TRIGGER_INTERVAL": "1 second",
     }
     broker.send(here["KAFKA_TOPIC"], movie)
@@ -224,6 +238,9 @@ def test_program_keeps_and_shows_no_password(
         program.kill()
     assert "sasl.mechanism = SCRAM-SHA-512" in program.log.read_text()
     assert any(path.stat().st_size for path in events.rglob("*") if path.is_file())
+    # An executor's log is among the files that are looked through.
+    (executor,) = (tmp_path / "cluster" / "work").glob("app-*/*/stderr")
+    assert executor.stat().st_size
     assert files_with(PASSWORD, tmp_path) == ["password"]
 
     write_password(tmp_path / "password", CHANGED)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = (
     r"(?:make|tools/[\w-]+(?:\.py)?|artifacts/[\w-]+\.py|\.venv/bin/[\w-]+|\.|export|cd|cp|rm|echo|env|bash|git"
     r"|apt-get|apt|usermod|chgrp|readlink|df|nc|curl|ssh|sudo|python3?|pytest|molecule|terraform"
-    r"|ansible-[a-z]+|ansible/[a-z]+\.yml|virsh|aws|journalctl|systemctl|duckdb|pyspark|zkCli\.sh"
+    r"|ansible-[a-z]+|ansible/[a-z]+\.yml|virsh|aws|nft|journalctl|systemctl|duckdb|pyspark|zkCli\.sh"
     r"|kafka-[a-z-]+\.sh|spark-[a-z]+|imdb-[a-z]+)"
 )
 SET = r"[A-Z][A-Za-z_]*=\S*"

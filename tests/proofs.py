@@ -208,6 +208,7 @@ ROWS: list[Row] = [
     Form("ssh -F inventories/aws/.ssh/config -L *", AWS),
     Form("sudo xfs_growfs *", "needs a volume that grew"),
     Reads("journalctl -u kafka", "Kafka broker", at="kafka"),
+    Form("journalctl -k -g *", "the kernel logs no packets of a container"),
     Reads("systemctl status imdb-streaming", r'Status: "batch', at="imdb-streaming"),
     Reads("systemctl status imdb-producer", r"sent [\d,]+ ", at="imdb-producer"),
     Proven(
@@ -266,6 +267,11 @@ ROWS: list[Row] = [
     Form("sudo rm -r /opt/spark/4.0.0", "removes what an upgrade has left"),
     Form("systemctl show", NAMED),
     Proven("systemctl restart imdb-producer", "tests/roles/test_producer.py", "restart"),
+    Proven(
+        "nft list table inet imdb_pipeline",
+        "roles/firewall/molecule/alternative/others.yml",
+        "nft list table inet imdb_pipeline",
+    ),
     # The operator's machine, by hand
     Form("sudo -v", "asks for a password"),
     Form("virsh *", MACHINES),

@@ -13,6 +13,7 @@ from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.splitter import parse_kv
 from ansible.parsing.vault import get_file_vault_secret
+from ansible.plugins.loader import filter_loader
 from ansible.template import Templar, trust_as_template
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
@@ -51,6 +52,9 @@ class Variables:
         # The manager takes note of it: `hostvars` in a template needs it.
         HostVars(inventory=self._inventory, variable_manager=self._manager, loader=self._loader)
         self._defaults: dict[str, Any] = {}
+        # An inventory may use a role's filters; Ansible knows them once it has loaded the role.
+        for path in sorted((ROOT / "roles").glob("*/filter_plugins")):
+            filter_loader.add_directory(str(path))
         for path in sorted((ROOT / "roles").glob("*/defaults/main.yml")):
             values = self._loader.load_from_file(str(path), trusted_as_template=True)
             self._defaults |= values or {}

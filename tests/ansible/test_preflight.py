@@ -93,6 +93,13 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
         "kafka",
         KAFKA_TLS | {"kafka_zookeeper_tls": False, "kafka_zookeeper_set_acl": True},
         ("kafka_zookeeper_set_acl", "both be true"),
+    ("firewall", {"firewall_ssh_port": 0}, ("firewall_ssh_port is '0'", "that sshd listens on")),
+    ("firewall", {"firewall_ssh_sources": ["my.host"]}, ("has my.host", "Names are not looked up")),
+    ("firewall", {"firewall_rollback_after": 5}, ("firewall_rollback_after is '5'", "Give 20")),
+    (
+        "firewall",
+        {"firewall_rules": [{"name": "a", "ports": [1, 2], "sources": ["b"]}]},
+        ("firewall_rules has the source 'b'", "host_address"),
     ),
     ("kafka_topic", {"kafka_topic_wait_timeout": "x"}, ("kafka_topic_wait_timeout", INT)),
     ("kafka_topic", {"kafka_topic_security": {"password": "x"}}, ("security has password;",)),

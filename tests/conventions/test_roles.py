@@ -31,6 +31,8 @@ OF_ANSIBLE = {
     "ansible_check_mode",
     "ansible_diff_mode",
     "ansible_facts",
+    "ansible_failed_result",
+    "ansible_failed_task",
     "ansible_host",
     "ansible_managed",
     "ansible_play_hosts",
@@ -39,6 +41,7 @@ OF_ANSIBLE = {
     "omit",
     "inventory_hostname",
     "item",
+    "lookup",
     "role_path",
 }
 # What a helper offers to the roles that import it: what confines a unit.
@@ -146,7 +149,8 @@ def definitions_of(role: Path) -> set[str]:
             names |= {task.get("loop_control", {}).get("loop_var", "item")}
             if "ansible.builtin.import_role" not in task:
                 names |= set(task.get("vars", ()))
-    return names - {"item"}
+    # How a task connects, for one.
+    return {name for name in names if not name.startswith("ansible_")} - {"item"}
 
 
 def read_by(role: Path) -> set[str]:

@@ -230,8 +230,6 @@ def test_an_inventory_may_call_the_filter(tmp_path: Path) -> None:
                         for host, address in addresses_of(groups).items()
                     },
                     "vars": {
-                        "pipeline_flows": FLOWS,
-                        **PORTS,
                         **variables,
                     },
                     "children": {
@@ -260,7 +258,7 @@ def test_an_inventory_may_call_the_filter(tmp_path: Path) -> None:
     done = subprocess.run(
         [
             Path(sys.executable).with_name("ansible-playbook"),
-            *("-i", tmp_path / "hosts.yml"),
+            *("-i", ROOT / "inventories/pipeline/hosts.yml", "-i", tmp_path / "hosts.yml"),
             *("-e", json.dumps({"ansible_python_interpreter": sys.executable})),
             tmp_path / "play.yml",
         ],

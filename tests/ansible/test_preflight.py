@@ -93,6 +93,7 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
         "kafka",
         KAFKA_TLS | {"kafka_zookeeper_tls": False, "kafka_zookeeper_set_acl": True},
         ("kafka_zookeeper_set_acl", "both be true"),
+    ),
     ("firewall", {"firewall_ssh_port": 0}, ("firewall_ssh_port is '0'", "that sshd listens on")),
     ("firewall", {"firewall_ssh_sources": ["my.host"]}, ("has my.host", "Names are not looked up")),
     ("firewall", {"firewall_rollback_after": 5}, ("firewall_rollback_after is '5'", "Give 20")),

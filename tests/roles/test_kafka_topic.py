@@ -16,11 +16,15 @@ pytestmark = [pytest.mark.verify, pytest.mark.unit("kafka")]
 @pytest.fixture(scope="module")
 def description(host: Host, variables: HostVariables) -> str:
     """What the broker says of the topic."""
-    answer: str = host.check_output(
-        "timeout 300 kafka-topics.sh --bootstrap-server %s --describe --topic %s",
-        f"{variables['host_address']}:{variables['kafka_port']}",
-        variables["kafka_topic_name"],
-    )
+    secured = bool(variables["kafka_certificate"])
+    port = variables["kafka_secure_port" if secured else "kafka_port"]
+    command = "timeout 300 kafka-topics.sh --bootstrap-server %s --describe --topic %s"
+    if secured:
+        command += " --command-config /etc/kafka/admin.properties"
+    with host.sudo():
+        answer: str = host.check_output(
+            command, f"{variables['host_address']}:{port}", variables["kafka_topic_name"]
+        )
     return answer
 
 

@@ -155,8 +155,13 @@ def test_a_secured_broker_is_asked_by_a_login_and_a_wrong_one_is_told_once(
     assert told.endswith("refuses user kafka or the password")
 
 
-def spark(monkeypatch: pytest.MonkeyPatch, mute: str = "", **pages: Any) -> Any:
-    """Look at two masters and two workers; one of them may not answer."""
+def spark(
+    monkeypatch: pytest.MonkeyPatch, mute: str = "", by_host: bool = False, **pages: Any
+) -> Any:
+    """Look at two masters and two workers, by their pages or as their hosts have asked them.
+
+    One of them may not answer.
+    """
     leader = {
         "status": "ALIVE",
         "workers": [{"host": f"10.0.1.{n}", "state": "ALIVE"} for n in (1, 2)],
@@ -168,24 +173,34 @@ def spark(monkeypatch: pytest.MonkeyPatch, mute: str = "", **pages: Any) -> Any:
             raise TimeoutError("timed out")
         return said.get(address, {})
 
+    def answer(host: str) -> dict[str, Any]:
+        item = {"host": host, "unit": f"spark-{host.partition('-')[0]}"}
+        if host == mute:
+            return {"item": item, "rc": 1, "stdout": "", "stderr": "timed out"}
+        return {"item": item, "rc": 0, "stdout": json.dumps(said.get(host, {})), "stderr": ""}
+
     monkeypatch.setattr(gates, "page", page)
     look = gates.Look()
+    names = ("master-1", "master-2", "worker-1", "worker-2")
+    answers = [answer(name) for name in names] if by_host else []
     masters = [{"host": name, "address": name} for name in ("master-1", "master-2")]
     workers = [
         {"host": f"worker-{n}", "address": f"10.0.1.{n}", "page": f"worker-{n}"} for n in (1, 2)
     ]
-    gates.look_at_spark(look, masters, workers)
+    gates.look_at_spark(look, masters, workers, answers)
     return look
 
 
+@pytest.mark.parametrize("by_host", [False, True])
 def test_spark_that_is_whole_passes_and_its_leader_is_named(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, by_host: bool
 ) -> None:
-    look = spark(monkeypatch)
+    look = spark(monkeypatch, by_host=by_host)
     assert texts(look) == []
     assert look.found["master"] == "master-2"
 
 
+@pytest.mark.parametrize("by_host", [False, True])
 @pytest.mark.parametrize(
     ("mute", "told"),
     [
@@ -195,9 +210,9 @@ def test_spark_that_is_whole_passes_and_its_leader_is_named(
     ],
 )
 def test_a_part_of_spark_that_does_not_answer_is_told(
-    monkeypatch: pytest.MonkeyPatch, mute: str, told: str
+    monkeypatch: pytest.MonkeyPatch, mute: str, told: str, by_host: bool
 ) -> None:
-    assert told in texts(spark(monkeypatch, mute))
+    assert told in texts(spark(monkeypatch, mute, by_host))
 
 
 def job(tmp_path: Path, age: float, limit: int = -1, **query: Any) -> Any:

@@ -41,6 +41,7 @@ OF_ANSIBLE = {
     "omit",
     "inventory_hostname",
     "item",
+    "now",
     "lookup",
     "role_path",
 }

@@ -70,6 +70,13 @@ options:
     type: list
     elements: dict
     default: []
+  spark_answers:
+    description:
+      - What masters and workers have said of themselves on their own hosts, as results of a loop
+        over items with C(host) and C(unit); they are not asked then.
+    type: list
+    elements: dict
+    default: []
   job_host:
     description: Name of the host of the streaming job, on which this runs; empty is none.
     type: str
@@ -273,7 +280,12 @@ def look_at_kafka(
         )
 
 
-def look_at_spark(look: Look, masters: list[dict[str, Any]], workers: list[dict[str, Any]]) -> None:
+def look_at_spark(
+    look: Look,
+    masters: list[dict[str, Any]],
+    workers: list[dict[str, Any]],
+    answers: list[dict[str, Any]],
+) -> None:
     """One master leads and has every worker; the others stand by.
 
     A worker that was lost is alive for its master for a minute, so each is asked itself.
@@ -282,7 +294,7 @@ def look_at_spark(look: Look, masters: list[dict[str, Any]], workers: list[dict[
     for master in masters:
         host = str(master["host"])
         try:
-            said = page(master["address"])
+            said = said_by(answers, host, "spark-master", master["address"])
         except (OSError, ValueError) as error:
             look.wrong(host, "spark-master", f"the Spark master on {host} does not answer: {error}")
             continue
@@ -302,9 +314,23 @@ def look_at_spark(look: Look, masters: list[dict[str, Any]], workers: list[dict[
             look.wrong(host, "spark-worker", f"the Spark worker on {host} is not registered")
             continue
         try:
-            page(worker["page"])
+            said_by(answers, host, "spark-worker", worker["page"])
         except (OSError, ValueError) as error:
             look.wrong(host, "spark-worker", f"the Spark worker on {host} does not answer: {error}")
+
+
+def said_by(answers: list[dict[str, Any]], host: str, unit: str, address: str) -> dict[str, Any]:
+    """What a master or a worker says of itself: as its host has it, or by its page.
+
+    Raises OSError, ValueError.
+    """
+    for answer in answers:
+        if (answer["item"]["host"], answer["item"]["unit"]) == (host, unit):
+            if answer.get("rc") != 0:
+                raise OSError(answer.get("stderr") or answer.get("msg") or "no answer")
+            said: dict[str, Any] = json.loads(answer["stdout"])
+            return said
+    return page(address)
 
 
 def page(address: str) -> dict[str, Any]:
@@ -362,7 +388,7 @@ def look_once(given: dict[str, Any]) -> Look:
     if given["kafka"]:
         look_at_kafka(look, given["kafka"], given["kafka_absent"], given["kafka_security"])
     if given["spark_masters"]:
-        look_at_spark(look, given["spark_masters"], given["spark_workers"])
+        look_at_spark(look, given["spark_masters"], given["spark_workers"], given["spark_answers"])
     if given["job_host"]:
         look_at_job(
             look, given["job_host"], given["job_status"], given["job_silence"], given["lag_limit"]
@@ -382,6 +408,7 @@ def main() -> None:
             "kafka_absent": {"type": "list", "elements": "int", "default": []},
             "spark_masters": described,
             "spark_workers": described,
+            "spark_answers": described,
             "job_host": {"type": "str", "default": ""},
             "job_status": {"type": "path", "default": "/run/imdb-streaming/status.json"},
             "job_silence": {"type": "int", "default": 120},

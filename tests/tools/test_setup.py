@@ -163,6 +163,8 @@ def test_a_failed_installation_leaves_the_venv_as_it_was(whole: Checkout) -> Non
     assert whole.set_up() == ""
 
 
+# Half a minute, and as much as all others here download.
+@pytest.mark.slow
 def test_packages_for_aws_stay_once_they_were_asked_for(bare: Checkout) -> None:
     extra = make_wheel(bare.wheels, "extra", {"extra.py": ""})
     (bare.folder / "requirements-aws.txt").write_text(extra)

@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-import textwrap
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -58,13 +57,16 @@ def addresses_of(groups: dict[str, list[str]]) -> dict[str, str]:
 
 
 def rules_of(
-    topology: Path, others: dict[str, list[str]] = OTHERS, ports: dict[str, Any] = PORTS
+    topology: Path,
+    others: dict[str, list[str]] = OTHERS,
+    ports: dict[str, Any] = PORTS,
+    flows: list[dict[str, Any]] = FLOWS,
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the rules of each host."""
     groups = groups_of(topology)
     addresses = addresses_of(groups)
     return {
-        host: filters.incoming_rules(FLOWS, host, groups, addresses, ports, others)
+        host: filters.incoming_rules(flows, host, groups, addresses, ports, others)
         for host in addresses
     }
 
@@ -214,12 +216,10 @@ def test_a_rule_that_makes_no_sense_is_named(changed: dict[str, Any], told: str)
     assert told in problem
 
 
-def test_an_inventory_may_call_the_filter(tmp_path: Path) -> None:
-    # Known once the role is: its tasks render the variable.
-    readme = (ROOT / "roles/firewall/README.md").read_text()
-    example = re.search(r"^    firewall_rules: >-\n(?:^    .*\n)+", readme, re.M)
-    assert example
-    variables = yaml.safe_load(textwrap.dedent(example[0]))
+@pytest.mark.parametrize("secured", [False, True])
+def test_the_inventory_makes_rules_of_the_rows_that_hold(tmp_path: Path, secured: bool) -> None:
+    # The filter is known once the role is: its tasks render the variable.
+    variables = {"pipeline_security": secured, "pipeline_operator_addresses": [OPERATOR]}
     groups = groups_of(ROOT / "terraform/topologies/three.tfvars")
     (tmp_path / "hosts.yml").write_text(
         yaml.safe_dump(
@@ -228,9 +228,6 @@ def test_an_inventory_may_call_the_filter(tmp_path: Path) -> None:
                     "hosts": {
                         host: {"host_address": address, "ansible_connection": "local"}
                         for host, address in addresses_of(groups).items()
-                    },
-                    "vars": {
-                        **variables,
                     },
                     "children": {
                         group: {"hosts": {host: {} for host in hosts}}
@@ -259,7 +256,7 @@ def test_an_inventory_may_call_the_filter(tmp_path: Path) -> None:
         [
             Path(sys.executable).with_name("ansible-playbook"),
             *("-i", ROOT / "inventories/pipeline/hosts.yml", "-i", tmp_path / "hosts.yml"),
-            *("-e", json.dumps({"ansible_python_interpreter": sys.executable})),
+            *("-e", json.dumps(variables | {"ansible_python_interpreter": sys.executable})),
             tmp_path / "play.yml",
         ],
         env={
@@ -275,6 +272,7 @@ def test_an_inventory_may_call_the_filter(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     others = {"operator": [OPERATOR], "monitoring": []}
-    expected = rules_of(ROOT / "terraform/topologies/three.tfvars", others)
+    flows = [row for row in FLOWS if row.get("secured", secured) == secured]
+    expected = rules_of(ROOT / "terraform/topologies/three.tfvars", others, flows=flows)
     for host, rules in expected.items():
         assert json.loads((tmp_path / f"{host}.json").read_text()) == rules

@@ -56,6 +56,17 @@ def test_check_of_a_converged_host_reports_no_change(target: Target) -> None:
     assert unit_states(target) == before
 
 
+def test_a_pipeline_is_not_led_over_to_security_or_back_by_a_knob(
+    target: Target, variables: HostVariables
+) -> None:
+    before = unit_states(target)
+    other = "false" if variables["pipeline_security"] else "true"
+    switched = run_playbook("-e", f"pipeline_security={other}")
+    assert switched.exit_code != 0
+    assert "is not led over yet: set pipeline_security back" in switched.end
+    assert unit_states(target) == before
+
+
 # Of Kafka alone, the test of a run that was cut off sees the same.
 @pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.unit)

@@ -201,6 +201,8 @@ def changing(tasks: Path) -> list[str]:
         imported = task.pop("ansible.builtin.import_role", None)
         if imported:
             found += changing(ROOT / f"roles/{imported['name']}/tasks/{imported['tasks_from']}.yml")
+        included = task.pop("ansible.builtin.include_tasks", None)
+        found += changing(tasks.with_name(included)) if included else []
         found += [] if set(task) <= reading else [task["name"]]
     return found
 
@@ -232,7 +234,7 @@ def test_task_files_are_short(tasks: Path) -> None:
 @every_task_file
 def test_task_names_begin_with_their_file(tasks: Path) -> None:
     names = [task.get("name", "a task without a name") for task in flatten(load(tasks))]
-    if tasks.name == "main.yml":
+    if tasks.name in ("main.yml", "deploy.yml"):
         assert [name for name in names if not re.match(r"[A-Z]", name)] == []
         return
     prefix = f"{tasks.stem.capitalize()} | "
@@ -269,22 +271,54 @@ def test_a_role_has_no_handlers(role: Path) -> None:
 
 @every_role
 def test_a_service_knows_why_it_may_fail(role: Path) -> None:
-    for task in flatten(load(role / "tasks/main.yml")):
-        if task.get("ansible.builtin.import_role", {}).get("name") == "service":
+    for task in [it for path in role.glob("tasks/*.yml") for it in flatten(load(path))]:
+        imported = task.get("ansible.builtin.import_role", {})
+        if imported.get("name") == "service" and "tasks_from" not in imported:
             assert task["vars"]["service_reasons"] == f"{{{{ __{role.name}_reasons }}}}"
             reasons = load(role / "vars/main.yml")[f"__{role.name}_reasons"]
             assert all(re.compile(reason["pattern"]) and reason["say"] for reason in reasons)
 
 
-def test_playbooks_are_lists_of_roles() -> None:
+def steps_of_the_site() -> list[tuple[str, str]]:
+    """What ansible/site.yml does, in order: playbooks, and roles with what they are to do."""
+    steps = []
     for play in load(ROOT / "ansible/site.yml"):
-        assert "tasks" not in play, play["name"]
+        if "ansible.builtin.import_playbook" in play:
+            steps.append((play["ansible.builtin.import_playbook"], ""))
+        for task in play.get("tasks", ()):
+            role = task.get("ansible.builtin.import_role") or task["ansible.builtin.include_role"]
+            steps.append((role["name"], role["tasks_from"]))
+        assert "roles" not in play, play["name"]
+    return steps
+
+
+def test_the_site_checks_every_role_first_and_then_deploys_it() -> None:
+    (first, _), *others = steps_of_the_site()
+    assert first == "check.yml"
+    deployed = {name for name, tasks in others if tasks}
+    assert {tasks for _, tasks in others if tasks} == {"deploy"}
+    checked = [
+        task.get("ansible.builtin.import_role") or task.get("ansible.builtin.include_role")
+        for play in load(ROOT / "ansible/check.yml")
+        for task in play["tasks"]
+    ]
+    named = {it["name"] for it in checked if it and it["tasks_from"] == "preflight"}
+    assert deployed == named == {role.name for role in ROLES} - HELPERS
+
+
+@pytest.mark.parametrize(
+    "role",
+    [role for role in ROLES if role.name not in HELPERS],
+    ids=lambda role: role.name,
+)
+def test_a_role_by_itself_checks_and_deploys(role: Path) -> None:
+    imported = [task["ansible.builtin.import_tasks"] for task in load(role / "tasks/main.yml")]
+    assert imported == ["preflight.yml", "deploy.yml"]
 
 
 def test_workers_that_wait_for_a_restart_have_it_before_the_job_is_started() -> None:
     # After an upgrade of Java they start no executors, and the job cannot come up.
-    plays = load(ROOT / "ansible/site.yml")
-    steps = [play.get("ansible.builtin.import_playbook") or play["roles"][0] for play in plays]
+    steps = [name for name, _ in steps_of_the_site()]
     workers, rolled = steps.index("spark_worker"), steps.index("rolling_spark.yml")
     assert workers < rolled < steps.index("streaming")
 

@@ -93,10 +93,11 @@ def store(topic: Path, messages: Iterable[Stored]) -> None:
     whole.rename(topic / f"{len(list(topic.iterdir())):09d}.parquet")
 
 
-def run_to_end(spark: SparkSession, config: Config, topic: Path) -> Load:
+def run_to_end(spark: SparkSession, config: Config, topic: Path, files_a_batch: int = 1000) -> Load:
     """Start the job anew, let it read all there is, and end."""
     guards.check_belongs_together(config)
-    events = parse_events(spark.readStream.schema(KAFKA_SCHEMA).parquet(str(topic)))
+    stream = spark.readStream.schema(KAFKA_SCHEMA).option("maxFilesPerTrigger", files_a_batch)
+    events = parse_events(stream.parquet(str(topic)))
     load = Load.start(config, spark, events, trigger={"availableNow": True})
     try:
         assert load.query.awaitTermination(240)

@@ -16,6 +16,7 @@ from pyspark.sql import SparkSession
 
 from ..terraform.aws_moto import REGION, free_port, wait_until_it_answers
 
+_SERVER = Path(__file__).with_name("s3_server.py")
 _KEY = "testing"
 
 
@@ -42,6 +43,7 @@ class S3:
             "fs.s3a.connection.ssl.enabled": "false",
             "fs.s3a.access.key": _KEY,
             "fs.s3a.secret.key": _KEY,
+            "fs.s3a.connection.expect.continue": "false",
         }
 
     def client(self) -> Any:
@@ -70,17 +72,23 @@ class S3:
         found = self.client().list_multipart_uploads(Bucket=self.bucket)
         return [upload["Key"] for upload in found.get("Uploads", ())]
 
-    def requests(self) -> Counter[str]:
-        """How often it was asked so far, by what AWS has a price for, but for file sources: the
-        topic of the tests is one, and hosts have Kafka."""
+    def requests(self, since: str, until: str) -> Counter[str]:
+        """How often it was asked after one request up to another, by what AWS has a price for, but
+        for file sources: the topic of the tests is one, and hosts have Kafka."""
         asked = re.findall(
-            r'"(?:\x1b\[\d+m)*(GET|HEAD|PUT|POST|DELETE) (\S+) HTTP', self.log.read_text()
+            r'"(?:\x1b\[\d+m)*((?:GET|HEAD|PUT|POST|DELETE) \S+) HTTP', self.log.read_text()
         )
-        return Counter(
-            "list" if method == "GET" and "?" in path and "prefix=" in path else method.lower()
-            for method, path in asked
-            if "/sources/" not in path and "%2Fsources" not in path
+        # The one that puts an object, and not those for parts of an upload.
+        begin, end = (
+            asked.index(request.replace(" /", f" /{self.bucket}/")) for request in (since, until)
         )
+        counted: Counter[str] = Counter()
+        for request in asked[begin + 1 : end + 1]:
+            method, path = request.split(" ", 1)
+            if "/sources/" not in path and "%2Fsources" not in path:
+                is_list = method == "GET" and "?" in path and "prefix=" in path
+                counted["list" if is_list else method.lower()] += 1
+        return counted
 
     def use(self, spark: SparkSession) -> None:
         """Let Spark find it, in file systems that it opens from now on."""
@@ -95,7 +103,7 @@ def s3_server(folder: Path) -> Iterator[S3]:
     port = free_port()
     with (folder / "moto.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            [sys.executable, str(_SERVER), "-H", "127.0.0.1", "-p", str(port)],
             env={**os.environ, "PYTHONWARNINGS": "ignore"},
             stdout=log,
             stderr=log,

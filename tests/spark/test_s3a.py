@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +19,7 @@ from imdb_streaming.config import Config, load_config
 from imdb_streaming.files import uri, write_atomically
 from imdb_streaming.guards import StartRefusedError
 from imdb_streaming.job import Load
-from imdb_streaming.schema import KAFKA_SCHEMA
 from imdb_streaming.storage import StorageError, open_places
-from imdb_streaming.transformations import parse_events
 
 from ..pipeline.chaos_expected import Stored, differences, expected_tables
 from ..pipeline.chaos_messages import plan
@@ -31,7 +28,6 @@ from .batches import Send, run_to_end, silver, store
 if TYPE_CHECKING:
     from .s3 import S3
 
-PATHS = ("OUTPUT_PATH", "OUTPUT_PATH_CSV")
 #: Of a batch, as docs/aws.md has them: put, post and list; get and head. Deleting costs nothing.
 DEAR_REQUESTS, CHEAP_REQUESTS = 60, 45
 
@@ -63,10 +59,10 @@ def remote(cloud: SparkSession, in_bucket: dict[str, str]) -> Config:
 
 
 @pytest.fixture
-def run_job(cloud: SparkSession, remote: Config, topic: Path) -> Callable[[], Load]:
-    def run_job() -> Load:
+def run_job(cloud: SparkSession, remote: Config, topic: Path) -> Callable[..., Load]:
+    def run_job(**options: int) -> Load:
         job.take_up(remote)
-        return run_to_end(cloud, remote, topic)
+        return run_to_end(cloud, remote, topic, **options)
 
     return run_job
 
@@ -82,11 +78,13 @@ def counts_as_parquet(spark: SparkSession, config: Config) -> list[list[str]]:
     return [table.columns, *([str(value) for value in row] for row in table.collect())]
 
 
+# A start over earlier batches, one of which is run again, is a part of the next test.
+@pytest.mark.slow
 def test_restart_does_not_duplicate_rows(
     cloud: SparkSession,
     remote: Config,
     send: Send,
-    run_job: Callable[[], Load],
+    run_job: Callable[..., Load],
     movie: dict[str, Any],
     s3: S3,
     prefix: str,
@@ -119,7 +117,7 @@ def test_tables_are_what_follows_from_the_messages(
     cloud: SparkSession,
     remote: Config,
     topic: Path,
-    run_job: Callable[[], Load],
+    run_job: Callable[..., Load],
     s3: S3,
     prefix: str,
 ) -> None:
@@ -128,11 +126,14 @@ def test_tables_are_what_follows_from_the_messages(
         Stored(0, offset, message.at, message.key, message.value, message.headers)
         for offset, message in enumerate(plan(seed=6, count=2000, first=1, begin=1_700_000_000_000))
     ]
-    for begin in range(0, len(messages), 700):
-        store(topic, messages[begin : begin + 700])
-        load = run_job()
-    (remote.checkpoint_folder / "commits" / "2").unlink()
-    load = run_job()
+    parts = [messages[begin : begin + 700] for begin in range(0, len(messages), 700)]
+    for part in parts[:2]:
+        store(topic, part)
+    run_job(files_a_batch=1)
+    # As after a crash when the batch's files were in place and its commit was not.
+    (remote.checkpoint_folder / "commits" / "1").unlink()
+    store(topic, parts[2])
+    load = run_job(files_a_batch=1)
     wanted = expected_tables(messages)
     assert len(wanted.dead_letters) > 10
     assert wanted.duplicates > 50
@@ -161,10 +162,18 @@ def _bytes(*values: bytearray | None) -> tuple[bytes | None, ...]:
 
 
 def test_nothing_but_tables_and_checkpoints_is_left(
-    send: Send, run_job: Callable[[], Load], movie: dict[str, Any], s3: S3, prefix: str
+    remote: Config,
+    send: Send,
+    run_job: Callable[..., Load],
+    movie: dict[str, Any],
+    s3: S3,
+    prefix: str,
 ) -> None:
+    """Nor what a crash has left in staging."""
+    left_over = remote.staging_folder / "silver_movies-main-0000000000/part-0.parquet"
+    write_atomically(left_over, b"half")
     send(movie, "malformed")
-    run_job()
+    assert run_job().sink.table_rows == 1
     tables = {key for key in s3.keys(f"{prefix}/") if "/_chk/" not in key}
     assert {key.removeprefix(f"{prefix}/") for key in tables if "_run.json" not in key} == {
         "parquet/silver_movies/main-0000000000.parquet",
@@ -180,51 +189,28 @@ def test_nothing_but_tables_and_checkpoints_is_left(
 
 
 def test_a_batch_asks_the_bucket_as_often_as_is_documented(
-    cloud: SparkSession,
-    in_bucket: dict[str, str],
-    topic: Path,
-    send: Send,
-    movie: dict[str, Any],
-    s3: S3,
+    send: Send, run_job: Callable[..., Load], movie: dict[str, Any], s3: S3, prefix: str
 ) -> None:
     """What docs/aws.md reckons with. The start of a run and its end are no part of it."""
-
-    def asked_for(batches: int) -> Counter[str]:
-        paths = {name: f"{in_bucket[name].rstrip('/')}-{batches}" for name in PATHS}
-        config = load_config(in_bucket | paths)
-        guards.prepare_folders(config)
-        config = open_places(config, cloud)
-        job.take_up(config)
-        stream = cloud.readStream.schema(KAFKA_SCHEMA).option("maxFilesPerTrigger", 1)
-        guards.check_belongs_together(config)
-        before = s3.requests()
-        load = Load.start(
-            config, cloud, parse_events(stream.parquet(str(topic))), trigger={"availableNow": True}
-        )
-        try:
-            assert load.query.awaitTermination(240)
-        finally:
-            load.query.stop()
-            load.metrics.close()
-        assert load.sink.table_rows == batches
-        return s3.requests() - before
-
-    for number in range(2):
+    first, last = 1, 3
+    for number in range(last + 2):
         send(movie | {"tconst": f"tt{number}"})
-    few = asked_for(2)
-    for number in range(2, 6):
-        send(movie | {"tconst": f"tt{number}"})
-    each = {kind: (count - few[kind]) / 4 for kind, count in asked_for(6).items()}
+    load = run_job(files_a_batch=1)
+    assert load.sink.table_rows == last + 2
+    commits = f"/{prefix}/parquet/_chk/silver_movies_main/commits/"
+    count = s3.requests(since=f"PUT {commits}{first}", until=f"PUT {commits}{last}")
+    each = {kind: number / (last - first) for kind, number in count.items()}
     dear = sum(each.get(kind, 0) for kind in ("put", "post", "list"))
     assert 0 < dear <= DEAR_REQUESTS, each
     assert 0 < each["get"] + each["head"] <= CHEAP_REQUESTS, each
 
 
+@pytest.mark.slow
 def test_crash_between_file_and_checkpoint_does_not_duplicate_rows(
     cloud: SparkSession,
     remote: Config,
     send: Send,
-    run_job: Callable[[], Load],
+    run_job: Callable[..., Load],
     movie: dict[str, Any],
 ) -> None:
     send(movie, movie | {"tconst": "tt2"}, "malformed")
@@ -237,22 +223,19 @@ def test_crash_between_file_and_checkpoint_does_not_duplicate_rows(
     assert load.sink.totals.dead_letters == 1
 
 
-def test_what_a_crash_left_in_staging_is_removed(
-    remote: Config, send: Send, run_job: Callable[[], Load], movie: dict[str, Any]
-) -> None:
-    left_over = remote.staging_folder / "silver_movies-main-0000000000/part-0.parquet"
-    write_atomically(left_over, b"half")
-    send(movie)
-    load = run_job()
-    assert load.sink.table_rows == 1
-    assert list(remote.staging_folder.glob("*")) == []
-
-
-@pytest.mark.parametrize("content", [b"", b"not a delta at all", None])
+@pytest.mark.parametrize(
+    "content",
+    [
+        # In a folder they are tested each, by test_sinks.py.
+        pytest.param(b"", marks=pytest.mark.slow),
+        pytest.param(b"not a delta at all", marks=pytest.mark.slow),
+        None,
+    ],
+)
 def test_damaged_state_is_refused(
     remote: Config,
     send: Send,
-    run_job: Callable[[], Load],
+    run_job: Callable[..., Load],
     movie: dict[str, Any],
     content: bytes | None,
 ) -> None:
@@ -268,7 +251,7 @@ def test_damaged_state_is_refused(
 
 
 def test_lost_checkpoint_is_refused(
-    remote: Config, send: Send, run_job: Callable[[], Load], movie: dict[str, Any]
+    remote: Config, send: Send, run_job: Callable[..., Load], movie: dict[str, Any]
 ) -> None:
     send(movie)
     run_job()
@@ -283,7 +266,7 @@ def test_batches_of_several_parts_are_one_object(
     cloud: SparkSession,
     remote: Config,
     send: Send,
-    run_job: Callable[[], Load],
+    run_job: Callable[..., Load],
     movie: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

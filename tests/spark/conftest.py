@@ -81,10 +81,13 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
     scratch = tmp_path_factory.mktemp("spark")
     settings = spark_settings(config) | {
         "spark.ui.enabled": "false",
+        # Rows of frames.py go through tasks, as those of a topic, and not through the optimizer.
+        "spark.sql.execution.arrow.localRelationThreshold": "0",
         "spark.local.dir": str(scratch),
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
-        "spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={scratch} -XX:TieredStopAtLevel=1",
     }
+    # The job's own compiler and collector among them.
+    settings["spark.driver.extraJavaOptions"] += f" -Djava.io.tmpdir={scratch}"
     # Programs that Hadoop would start for a file are told apart by what they leave.
     for name in HADOOPS_PROGRAMS:
         program = scratch / "bin" / name

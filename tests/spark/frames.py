@@ -1,11 +1,37 @@
-"""Comparing DataFrames.
+"""Making and comparing DataFrames.
 
 pyspark's own assertDataFrameEqual imports pandas-on-Spark wherever pandas is installed, and that
 of Spark 4.1 does not import with pandas 3.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
 import pytest
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import to_arrow_type
+from pyspark.sql.types import StructType
+
+
+def frame_of(
+    spark: SparkSession, rows: Sequence[tuple[Any, ...]], schema: StructType | str
+) -> DataFrame:
+    """Make a DataFrame of rows in two partitions, the first half of them in the first.
+
+    By Arrow: from a list createDataFrame makes one by programs of Python, which cost each test
+    more than what it tests. The session's times are of UTC, as the rows' are taken to be.
+    """
+    types = StructType.fromDDL(schema) if isinstance(schema, str) else schema
+    columns = {
+        field.name: pa.array([row[index] for row in rows], to_arrow_type(field.dataType))
+        for index, field in enumerate(types)
+    }
+    table = pa.table(columns)
+    half = table.num_rows // 2
+    # Each chunk becomes a partition.
+    halves = [part for part in (table.slice(0, half), table.slice(half)) if part.num_rows]
+    return spark.createDataFrame(pa.concat_tables(halves), types)
 
 
 def assert_same_rows(

@@ -19,6 +19,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from imdb_streaming.schema import DEAD_LETTERS_SCHEMA, GENRE_COUNTS_SCHEMA, SILVER_SCHEMA
 
+from .frames import frame_of
+
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/reading.md"
 ON_THE_HOSTS = "file:///opt/spark-output"
 LONGEST = 5
@@ -79,10 +81,10 @@ def output(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Pat
             (tconst, title, 1999, None, ["Drama"], score, 10, score, f"{name}-{tconst}", sent)
             for tconst, title, score, sent in movies
         ]
-        put(spark.createDataFrame(rows, SILVER_SCHEMA), parquet / f"silver_movies/{name}.parquet")
+        put(frame_of(spark, rows, SILVER_SCHEMA), parquet / f"silver_movies/{name}.parquet")
     counts = [("Drama", 3), ("Film-Noir", 2), ("(unknown)", 1)]
     put(
-        spark.createDataFrame(counts, GENRE_COUNTS_SCHEMA),
+        frame_of(spark, counts, GENRE_COUNTS_SCHEMA),
         parquet / "genre_counts/genre_counts.parquet",
     )
     csv = root / "data/output/csv/genre_counts/genre_counts.csv"
@@ -93,7 +95,7 @@ def output(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Pat
         ("imdb-movies", 2, 8, at(3), "the message is empty", None, None),
     ]
     put(
-        spark.createDataFrame(letters, DEAD_LETTERS_SCHEMA),
+        frame_of(spark, letters, DEAD_LETTERS_SCHEMA),
         parquet / "dead_letters/main-0000000004.parquet",
     )
     # What else lies there, which no reader may take for rows.

@@ -18,6 +18,7 @@ from imdb_streaming.jvm import JobState, StateDamagedError
 from imdb_streaming.schema import DEAD_LETTERS_SCHEMA, MOVIE_SCHEMA
 from imdb_streaming.sinks import GenreCounts, MovieSink, Totals, count_rows, read_totals
 
+from .frames import frame_of
 from .local import LocalConfig as Config
 from .plans import milliseconds
 
@@ -51,7 +52,7 @@ def malformed(number: int) -> tuple[Any, ...]:
 
 
 def frame(spark: SparkSession, *rows: tuple[Any, ...]) -> DataFrame:
-    return spark.createDataFrame(list(rows), EVENTS)
+    return frame_of(spark, rows, EVENTS)
 
 
 @pytest.fixture(autouse=True)

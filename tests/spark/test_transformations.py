@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 from imdb_streaming.schema import (
     DEAD_LETTERS_SCHEMA,
@@ -17,7 +16,7 @@ from imdb_streaming.schema import (
 )
 from imdb_streaming.transformations import dead_letters, parse_events, score, silver_movies
 
-from .frames import assert_same_rows
+from .frames import assert_same_rows, frame_of
 
 NOON = datetime(2026, 1, 1, 12)
 
@@ -108,10 +107,6 @@ TEXTS: list[tuple[bytes | None, str]] = [
 ]
 
 
-def local(spark: SparkSession, rows: Sequence[tuple[Any, ...]], schema: Any) -> DataFrame:
-    return spark.createDataFrame(list(rows), schema)
-
-
 def message(
     value: bytes | None,
     offset: int = 0,
@@ -149,7 +144,7 @@ def parsed(spark: SparkSession, movie: dict[str, Any]) -> Parsed:
     ]
     # A row is known by its time.
     times = [NOON + timedelta(seconds=number) for number in range(len(values))]
-    source_df = local(
+    source_df = frame_of(
         spark,
         [
             message(value, 7, partition=2, timestamp=at)
@@ -230,7 +225,7 @@ def test_event_id_is_the_header_else_the_digest(
 ) -> None:
     value = encode(movie)
     expected = "abc" if is_taken else hashlib.sha256(value).hexdigest()
-    source_df = local(spark, [message(value, headers=headers)], KAFKA_SCHEMA)
+    source_df = frame_of(spark, [message(value, headers=headers)], KAFKA_SCHEMA)
     assert parse_events(source_df).collect()[0]["event_id"] == expected
 
 
@@ -251,9 +246,9 @@ def test_event_id_is_the_header_else_the_digest(
 def test_score_draws_the_rating_towards_the_mean(
     spark: SparkSession, votes: int, rating: float, mean: float, prior: float, expected: float
 ) -> None:
-    source_df = local(spark, [(votes, rating)], "numVotes int, averageRating double")
+    source_df = frame_of(spark, [(votes, rating)], "numVotes int, averageRating double")
     actual_df = score(source_df, mean, prior)
-    expected_df = local(
+    expected_df = frame_of(
         spark,
         [(votes, rating, expected)],
         "numVotes int, averageRating double, weighted_score double",
@@ -263,14 +258,14 @@ def test_score_draws_the_rating_towards_the_mean(
 
 def test_score_is_the_formula_to_the_last_bit(spark: SparkSession) -> None:
     samples = [(1000 + 37 * i, (10 + i % 91) / 10) for i in range(500)]
-    source_df = local(spark, samples, "numVotes int, averageRating double")
+    source_df = frame_of(spark, samples, "numVotes int, averageRating double")
     for row in score(source_df, 6.5, 3000).collect():
         v, r, m, c = float(row["numVotes"]), row["averageRating"], 3000.0, 6.5
         assert row["weighted_score"] == v / (v + m) * r + m / (v + m) * c
 
 
 def test_silver_is_made_of_valid_events(spark: SparkSession, movie: dict[str, Any]) -> None:
-    source_df = local(
+    source_df = frame_of(
         spark,
         [
             message(encode(movie), 0, [("event_id", b"e1")]),
@@ -282,7 +277,7 @@ def test_silver_is_made_of_valid_events(spark: SparkSession, movie: dict[str, An
     )
     actual_df = silver_movies(parse_events(source_df), 6.5, 3000)
     head = ("tt0111161", 'A Title, "Quoted"', 1994)
-    expected_df = local(
+    expected_df = frame_of(
         spark,
         [
             (*head, 142, ["Drama", "Crime"], 9.3, 3000, 7.9, "e1", NOON),
@@ -294,10 +289,10 @@ def test_silver_is_made_of_valid_events(spark: SparkSession, movie: dict[str, An
 
 
 def test_dead_letters_are_messages_as_they_came(spark: SparkSession) -> None:
-    source_df = local(spark, [message(b"\xff\x00", 7, partition=2)], KAFKA_SCHEMA)
+    source_df = frame_of(spark, [message(b"\xff\x00", 7, partition=2)], KAFKA_SCHEMA)
     actual_df = dead_letters(parse_events(source_df))
     reason = "the message is not UTF-8"
-    expected_df = local(
+    expected_df = frame_of(
         spark,
         [("imdb-movies", 2, 7, NOON, reason, bytearray(b"key"), bytearray(b"\xff\x00"))],
         DEAD_LETTERS_SCHEMA,
@@ -306,7 +301,7 @@ def test_dead_letters_are_messages_as_they_came(spark: SparkSession) -> None:
 
 
 def test_filter_on_reason_does_not_parse_again(spark: SparkSession, movie: dict[str, Any]) -> None:
-    source_df = local(spark, [message(encode(movie))], KAFKA_SCHEMA)
+    source_df = frame_of(spark, [message(encode(movie))], KAFKA_SCHEMA)
     filtered_df = silver_movies(parse_events(source_df).where("reason IS NULL"), 6.5, 3000)
     plan = filtered_df._jdf.queryExecution().executedPlan().toString()
     assert plan.count("parse_movie(") == 1

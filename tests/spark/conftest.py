@@ -150,17 +150,9 @@ def executors_without_python(spark: "SparkSession", monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
     """A complete environment whose folders lie in a place of its own."""
-    connector = tmp_path / "connector"
-    connector.mkdir()
-    (connector / "spark-sql-kafka-0-10_2.13-4.1.1.jar").touch()
-    return {
-        "KAFKA_BOOTSTRAP_SERVERS": "broker:9092",
-        "OUTPUT_PATH": str(tmp_path / "parquet"),
-        "OUTPUT_PATH_CSV": str(tmp_path / "csv"),
-        "STATUS_FILE": str(tmp_path / "status.json"),
-        "SPARK_MASTER": "local[2]",
-        "SPARK_CONNECTOR_PATH": f"{connector}/*",
-    }
+    from .local import environment
+
+    return environment(tmp_path)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -27,15 +28,17 @@ from imdb_streaming.transformations import parse_events
 from ..bench.brokers import Broker
 from ..waiting import wait_for
 from .local import LocalConfig as Config
+from .local import environment, short_lived_jvms, with_term
 from .local import load_local_config as load_config
-from .local import with_term
 
 pytestmark = pytest.mark.usefixtures("executors_without_python")
 
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    with Broker(tmp_path_factory.mktemp("broker"), heap="384m") as broker:
+    with short_lived_jvms("-XX:+UseSerialGC"):
+        started = Broker(tmp_path_factory.mktemp("broker"), heap="384m")
+    with started as broker:
         yield broker
 
 
@@ -97,6 +100,44 @@ def begun(spark: SparkSession, here: dict[str, str], movie: dict[str, Any]) -> C
     return config
 
 
+@pytest.fixture(scope="module")
+def done(
+    spark: SparkSession,
+    broker: Broker,
+    movie: dict[str, Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Config:
+    """What `begun` is, on a topic that stays as it is."""
+    folder = tmp_path_factory.mktemp("done")
+    broker.create_topic("movies-done")
+    config = load_config(
+        environment(folder)
+        | {"KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap, "KAFKA_TOPIC": "movies-done"}
+    )
+    send(config, movie, movie | {"tconst": "tt2"})
+    send(config, movie | {"tconst": "tt3"}, partition=1)
+    run(spark, config)
+    return config
+
+
+@pytest.fixture
+def kept(environ: dict[str, str], done: Config) -> dict[str, str]:
+    """The environment of a job on that topic, in folders of its own."""
+    return environ | {
+        "KAFKA_BOOTSTRAP_SERVERS": done.bootstrap_servers,
+        "KAFKA_TOPIC": done.topic,
+    }
+
+
+@pytest.fixture
+def copied(kept: dict[str, str], done: Config) -> Config:
+    """A copy of `done`, for tests that leave its topic alone: they need no run of their own."""
+    config = load_config(kept)
+    shutil.copytree(done.output_path, config.output_path)
+    shutil.copytree(done.output_path_csv, config.output_path_csv)
+    return config
+
+
 def test_restart_goes_on(spark: SparkSession, begun: Config, movie: dict[str, Any]) -> None:
     send(begun, movie, movie | {"tconst": "tt4"})
     load = run(spark, begun)
@@ -125,27 +166,27 @@ def test_changed_shuffle_partitions_change_nothing(
     ],
 )
 def test_other_parameters_of_the_score_are_refused(
-    spark: SparkSession, begun: Config, here: dict[str, str], name: str, value: str, reason: str
+    spark: SparkSession, copied: Config, kept: dict[str, str], name: str, value: str, reason: str
 ) -> None:
-    text = refusal(spark, load_config(here | {name: value}))
+    text = refusal(spark, load_config(kept | {name: value}))
     assert reason in text
     assert "imdb-streaming reprocess NEW_RUN_ID" in text
 
 
 def test_other_topic_is_refused(
-    spark: SparkSession, begun: Config, broker: Broker, here: dict[str, str]
+    spark: SparkSession, copied: Config, broker: Broker, kept: dict[str, str]
 ) -> None:
-    broker.create_topic(f"{begun.topic}-2")
-    text = refusal(spark, load_config(here | {"KAFKA_TOPIC": f"{begun.topic}-2"}))
-    assert f"The checkpoint is of the topic {begun.topic}" in text
+    broker.create_topic(f"{copied.topic}-2")
+    text = refusal(spark, load_config(kept | {"KAFKA_TOPIC": f"{copied.topic}-2"}))
+    assert f"The checkpoint is of the topic {copied.topic}" in text
 
 
 def test_other_columns_are_refused(
-    spark: SparkSession, begun: Config, monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, copied: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    noted = begun.checkpoint_folder / contract.CONTRACT_FILE
+    noted = copied.checkpoint_folder / contract.CONTRACT_FILE
     noted.write_text(noted.read_text().replace("numVotes:int", "numVotes:bigint"))
-    assert "The table has the columns" in refusal(spark, begun)
+    assert "The table has the columns" in refusal(spark, copied)
 
 
 def test_topic_that_was_made_again_is_refused_and_reset_resolves_it(
@@ -174,15 +215,15 @@ def made_again(broker: Broker, topic: str) -> bool:
     return True
 
 
-def test_topic_that_has_shrunk_is_refused(spark: SparkSession, begun: Config) -> None:
+def test_topic_that_has_shrunk_is_refused(spark: SparkSession, copied: Config) -> None:
     # As after a broker that came back with an older disk.
-    (offsets,) = begun.checkpoint_folder.glob("offsets/0")
+    (offsets,) = copied.checkpoint_folder.glob("offsets/0")
     *head, last = offsets.read_text().splitlines()
     further = json.loads(last)
-    further[begun.topic]["1"] += 5
+    further[copied.topic]["1"] += 5
     offsets.write_text("\n".join([*head, json.dumps(further)]))
-    guards.drop_checksums(begun)
-    text = refusal(spark, begun)
+    guards.drop_checksums(copied)
+    text = refusal(spark, copied)
     assert "up to offset 6 of partition 1, which ends at 1: the topic has shrunk" in text
 
 
@@ -360,18 +401,18 @@ def test_added_partition_that_has_lost_its_beginning_is_refused(
     assert contract.lost_messages(begun, topic) == {}
 
 
-def test_damaged_checkpoint_is_refused(spark: SparkSession, begun: Config) -> None:
-    (begun.checkpoint_folder / "offsets" / "0").write_text("v1\n{}\nnonsense")
-    text = refusal(spark, begun)
+def test_damaged_checkpoint_is_refused(spark: SparkSession, copied: Config) -> None:
+    (copied.checkpoint_folder / "offsets" / "0").write_text("v1\n{}\nnonsense")
+    text = refusal(spark, copied)
     assert "cannot be read as offsets" in text
 
 
 def test_lost_state_is_refused_with_the_name_of_the_file(
-    spark: SparkSession, begun: Config
+    spark: SparkSession, copied: Config
 ) -> None:
-    for path in begun.state_folder.glob("*-0000000000"):
+    for path in copied.state_folder.glob("*-0000000000"):
         path.unlink()
-    text = refusal(spark, begun)
+    text = refusal(spark, copied)
     assert "delta-0000000000 is missing" in text
 
 
@@ -500,15 +541,18 @@ def test_reprocessed_run_takes_the_tables_place_and_gives_it_back(
     assert len(rows(spark, second)) == 4
 
 
-@pytest.mark.parametrize("exchanged", range(4))
+@pytest.mark.parametrize(
+    "exchanged",
+    [0, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 2)), 3],
+)
 def test_switch_that_was_cut_off_goes_on(
     spark: SparkSession,
-    begun: Config,
-    here: dict[str, str],
+    copied: Config,
+    kept: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
     exchanged: int,
 ) -> None:
-    second = load_config(here | {"RUN_ID": "second"})
+    second = load_config(kept | {"RUN_ID": "second"})
     beside = replace(second, is_beside=True)
     beside.tables_path.mkdir(parents=True)
     run(spark, beside)
@@ -529,15 +573,15 @@ def test_switch_that_was_cut_off_goes_on(
             runs.switch_if_ready(second)
     run(spark, second)
     assert len(rows(spark, second)) == 3
-    assert [path.name for path in (begun.output_path / "_runs").iterdir()] == ["main"]
-    run(spark, begun)
-    assert len(rows(spark, begun)) == 3
+    assert [path.name for path in (copied.output_path / "_runs").iterdir()] == ["main"]
+    run(spark, copied)
+    assert len(rows(spark, copied)) == 3
 
 
 def test_new_run_needs_another_id(
-    begun: Config, here: dict[str, str], caplog: pytest.LogCaptureFixture
+    copied: Config, kept: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert cli.main(["reprocess", "main"], here) == cli.REFUSED
+    assert cli.main(["reprocess", "main"], kept) == cli.REFUSED
     assert "Give the new run another id" in caplog.text
 
 
@@ -637,14 +681,14 @@ def test_check_says_what_a_start_would_do(
 @pytest.mark.usefixtures("one_spark")
 @pytest.mark.parametrize("damage", ["missing", "cut short"])
 def test_check_reads_the_state(
-    begun: Config, here: dict[str, str], caplog: pytest.LogCaptureFixture, damage: str
+    copied: Config, kept: dict[str, str], caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
-    (delta,) = begun.state_folder.glob("delta-*")
+    (delta,) = copied.state_folder.glob("delta-*")
     content = delta.read_bytes()
     delta.unlink()
     if damage == "cut short":
         delta.write_bytes(content[:-4])
-    assert cli.main(["check"], here) == cli.REFUSED
+    assert cli.main(["check"], kept) == cli.REFUSED
     assert f"{delta.name} is {damage}" in caplog.text
 
 

@@ -37,7 +37,7 @@ from ..producer.broker import SecuredBroker, free_port
 from ..waiting import wait_for
 from .local import LocalConfig as Config
 from .local import load_local_config as load_config
-from .local import with_term
+from .local import short_lived_jvms, with_term
 
 pytestmark = pytest.mark.usefixtures("executors_without_python")
 
@@ -183,17 +183,17 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """A master and a worker, whose logs and executors' folders are among the test's files."""
     folder = tmp_path / "cluster"
     folder.mkdir()
-    cluster = Cluster(folder, "standalone")
-    try:
-        yield cluster
-    finally:
-        cluster.stop()
+    with short_lived_jvms():
+        cluster = Cluster(folder, "standalone")
+        try:
+            yield cluster
+        finally:
+            cluster.stop()
 
 
-def test_program_keeps_and_shows_no_password(
-    cluster: Cluster, broker: Broker, here: dict[str, str], movie: dict[str, Any], tmp_path: Path
-) -> None:
-    """Neither in Spark's event log, nor in what Kafka's clients log, nor in a process's words."""
+@pytest.fixture
+def talkative(cluster: Cluster, here: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """The environment of a program whose Spark and whose clients of Kafka write down all."""
     events = tmp_path / "events"
     events.mkdir()
     (tmp_path / "spark-defaults.conf").write_text(
@@ -208,7 +208,7 @@ def test_program_keeps_and_shows_no_password(
         # The job makes all others less talkative.
         "logger.kafka.name = org.apache.kafka\nlogger.kafka.level = info\n"
     )
-    settings = here | {
+    return here | {
         "PYTHONPATH": f"{SPARK}{os.pathsep}{os.environ['PYTHONPATH']}",
         "SPARK_CONF_DIR": str(tmp_path),
         "SPARK_CONNECTOR_PATH": f"{os.environ['SPARK_HOME']}/connector/*",
@@ -218,8 +218,14 @@ def test_program_keeps_and_shows_no_password(
         "SPARK_MASTER": cluster.master,
         "TRIGGER_INTERVAL": "1 second",
     }
-    broker.send(here["KAFKA_TOPIC"], movie)
-    program = Program("job", COMMAND, tmp_path / "job.log", settings)
+
+
+def test_program_keeps_and_shows_no_password(
+    broker: Broker, talkative: dict[str, str], movie: dict[str, Any], tmp_path: Path
+) -> None:
+    """Neither in Spark's event log, nor in what Kafka's clients log, nor in a process's words."""
+    broker.send(talkative["KAFKA_TOPIC"], movie)
+    program = Program("job", COMMAND, tmp_path / "job.log", talkative)
     try:
         wait_for(
             "the row",
@@ -237,14 +243,20 @@ def test_program_keeps_and_shows_no_password(
     finally:
         program.kill()
     assert "sasl.mechanism = SCRAM-SHA-512" in program.log.read_text()
-    assert any(path.stat().st_size for path in events.rglob("*") if path.is_file())
+    assert any(path.stat().st_size for path in (tmp_path / "events").rglob("*") if path.is_file())
     # An executor's log is among the files that are looked through.
     (executor,) = (tmp_path / "cluster" / "work").glob("app-*/*/stderr")
     assert executor.stat().st_size
     assert files_with(PASSWORD, tmp_path) == ["password"]
 
+
+# That a start is refused so is seen by test_what_is_wrong_ends_the_start_by_its_name.
+@pytest.mark.slow
+def test_program_that_is_refused_shows_no_password(
+    talkative: dict[str, str], tmp_path: Path
+) -> None:
     write_password(tmp_path / "password", CHANGED)
-    program = Program("again", COMMAND, tmp_path / "again.log", settings)
+    program = Program("again", COMMAND, tmp_path / "again.log", talkative)
     try:
         code = wait_for("its end", lambda: program.exit_code, lambda seen: seen is not None, 240)
     finally:

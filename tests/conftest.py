@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from .producer.broker import SecuredBroker
+    from .producer.broker import Broker, SecuredBroker
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,17 +28,37 @@ MARKERS = [
 
 
 @pytest.fixture(scope="session")
-def secured_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
-    """A real broker that lets nobody in without a login, whose rights are ACLs."""
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A real broker, for all tests that need one and do not stop it."""
     # Not for tests that need none: it imports the Kafka client.
-    from .producer.broker import SecuredBroker
+    from .producer.broker import Broker
 
-    broker = SecuredBroker(tmp_path_factory.mktemp("secured-broker"))
+    broker = Broker(tmp_path_factory.mktemp("broker"))
     try:
         broker.start()
         yield broker
     finally:
         broker.close()
+
+
+@pytest.fixture(scope="session")
+def secured_zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
+    """A real ZooKeeper with a port for TLS; its Kafka may not be started."""
+    from .producer.broker import SecuredBroker
+
+    broker = SecuredBroker(tmp_path_factory.mktemp("secured-broker"))
+    try:
+        broker.start_zookeeper()
+        yield broker
+    finally:
+        broker.close()
+
+
+@pytest.fixture(scope="session")
+def secured_broker(secured_zookeeper: SecuredBroker) -> SecuredBroker:
+    """A real broker that lets nobody in without a login, whose rights are ACLs."""
+    secured_zookeeper.start()
+    return secured_zookeeper
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

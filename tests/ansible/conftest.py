@@ -8,21 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from ..producer.broker import Brokers
+    from ..producer.broker import Broker, Brokers
 
 
 @pytest.fixture(scope="session")
-def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
+def brokers(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
     """Two real brokers; the first is the controller."""
     # Not for tests that need none: it imports the Kafka client.
-    from ..producer.broker import Broker, Brokers, SecondBroker
+    from ..producer.broker import Brokers, SecondBroker
 
-    first = Broker(tmp_path_factory.mktemp("first"))
-    second = SecondBroker(tmp_path_factory.mktemp("second"), first)
+    second = SecondBroker(tmp_path_factory.mktemp("second"), broker)
     try:
-        first.start()
         second.start()
-        yield Brokers(first, second)
+        yield Brokers(broker, second)
     finally:
         second.close()
-        first.close()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ..producer.broker import Brokers
+from ..producer.broker import Brokers, wait_until
 from .modules import load, load_utility
 
 kafka_admin = load_utility("kafka_admin")
@@ -17,7 +17,13 @@ placement = load("ansible/library/kafka_placement.py", "kafka_placement")
 
 @pytest.fixture(scope="module", autouse=True)
 def topic(brokers: Brokers) -> None:
-    """A topic of one replica."""
+    """A topic of one replica; those that other tests have left are gone."""
+    admin = brokers.first.admin()
+    try:
+        admin.delete_topics(admin.list_topics())
+        wait_until("they are gone", lambda: not admin.list_topics())
+    finally:
+        admin.close()
     brokers.first.make_topic("moved", partitions=2)
 
 

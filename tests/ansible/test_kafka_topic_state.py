@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,16 +18,6 @@ state = load("roles/kafka_topic/library/kafka_topic_state.py", "kafka_topic_stat
 
 HOUR = 3_600_000
 BEFORE = "message.timestamp.before.max.ms"
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    broker = Broker(tmp_path_factory.mktemp("broker"))
-    try:
-        broker.start()
-        yield broker
-    finally:
-        broker.close()
 
 
 def run(broker: Broker, name: str, behind_ms: int = -1, **config: Any) -> Any:

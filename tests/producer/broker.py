@@ -16,10 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
-from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
+from kafka.admin import (
+    ACL,
+    ACLOperation,
+    ACLPermissionType,
+    ConfigResource,
+    ConfigResourceType,
+    NewTopic,
+    ResourcePattern,
+    ResourceType,
+    UserScramCredentialUpsertion,
+)
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from ..certificates import make_certificates
+from ..certificates import Ca
 from ..releases import home_of
 
 REPOSITORY = Path(__file__).parents[2]
@@ -84,7 +94,8 @@ class Broker:
         self.zookeeper_address = f"127.0.0.1:{self._zookeeper_port}"
         (folder / "zoo.cfg").write_text(
             f"dataDir={folder}/zookeeper\nclientPort={self._zookeeper_port}\n"
-            "clientPortAddress=127.0.0.1\nadmin.enableServer=false\ntickTime=2000\n"
+            f"clientPortAddress=127.0.0.1\nadmin.enableServer=false\ntickTime=2000\n"
+            f"{self._zookeeper_settings()}"
         )
         (folder / "server.properties").write_text(
             f"broker.id=1\nlog.dirs={folder}/kafka\n{self._listener()}"
@@ -92,19 +103,25 @@ class Broker:
             "offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n"
             "auto.create.topics.enable=false\nzookeeper.session.timeout.ms=6000\n"
             "controlled.shutdown.enable=false\n"
+            # What one client needs, and no more.
+            "num.network.threads=1\nnum.io.threads=2\nbackground.threads=2\n"
+            "offsets.topic.num.partitions=1\nlog.cleaner.enable=false\n"
         )
 
     def _listener(self) -> str:
         return f"listeners=PLAINTEXT://{self.address}\n"
 
+    def _zookeeper_settings(self) -> str:
+        return ""
+
     def _make_users(self) -> None:
-        """Make what must be there before the broker starts."""
+        """Make whom `security` logs in as."""
 
     def start(self) -> None:
         """Start what does not run, and wait until it answers."""
         self.start_zookeeper()
-        self._make_users()
         self._start("kafka", "kafka.Kafka", "server.properties", self._port)
+        self._make_users()
         wait_until("the broker answers", self._answers)
 
     def start_zookeeper(self) -> None:
@@ -135,13 +152,13 @@ class Broker:
 
         wait_until(f"{release} listens", up)
 
-    def _answers(self) -> bool:
+    def _answers(self, address: str = "", security: Mapping[str, str] | None = None) -> bool:
         try:
             admin = KafkaAdminClient(
-                bootstrap_servers=self.address,
+                bootstrap_servers=address or self.address,
                 bootstrap_timeout_ms=5000,
                 request_timeout_ms=5000,
-                **self.security,
+                **(self.security if security is None else security),
             )
         except KafkaError:
             return False
@@ -247,54 +264,118 @@ class Broker:
 
 
 class SecuredBroker(Broker):
-    """The same, whose only listener is SASL_SSL with SCRAM-SHA-512, and who may what is by ACLs.
+    """The same, by TLS and a password (SASL_SSL, SCRAM-SHA-512); who may what is by ACLs.
 
-    Its folder has ca.pem, which clients trust. `security` logs in as the super user.
+    `address` is that of its port for clients, and `security` logs in there as the super user. Its
+    folder has ca.pem, which clients trust. Who comes by the plain port, as what sets it up here
+    does, may do everything. Its ZooKeeper has a port for TLS with certificates too.
     """
 
     USER, PASSWORD = "kafka", "of-the-brokers-themselves"
+    MECHANISM = "SCRAM-SHA-512"
 
     def __init__(self, folder: Path) -> None:
-        """Prepare both and a certificate for the loopback; start() starts them."""
-        make_certificates(folder, "broker", ["127.0.0.1", "localhost"])
-        self.ca = folder / "ca.pem"
+        """Prepare both, and certificates; start() starts them."""
+        self.authority = Ca(folder)
+        self.other_authority = Ca(folder / "other", "another CA")
+        self.ca = self.authority.ca
         self.security = self.login(self.USER, self.PASSWORD)
+        self._certificate = self.authority.certificate("broker", "127.0.0.1", "localhost")
+        #: By the name of a listener, beside the one for clients: sessions end, or it is a bad one.
+        self._certificates = {
+            "EXPIRING": self._certificate,
+            "ENDED": self.authority.certificate("ended", hours=(-48, -1)),
+            "EARLY": self.authority.certificate("early", hours=(1, 48)),
+            "ELSEWHERE": self.authority.certificate("elsewhere", "192.0.2.1"),
+            "STRANGE": self.other_authority.certificate("strange"),
+        }
+        #: Addresses by the name of the listener.
+        self.listeners = {name: f"127.0.0.1:{free_port()}" for name in self._certificates}
+        self.plain_address = f"127.0.0.1:{free_port()}"
+        self.secured_zookeeper_address = f"127.0.0.1:{free_port()}"
         super().__init__(folder)
 
     def login(self, user: str, password: str) -> dict[str, str]:
         """Give what a client of kafka-python is told to log in so."""
         return {
             "security_protocol": "SASL_SSL",
-            "sasl_mechanism": "SCRAM-SHA-512",
+            "sasl_mechanism": self.MECHANISM,
             "sasl_plain_username": user,
             "sasl_plain_password": password,
             "ssl_cafile": str(self.ca),
         }
 
     def _listener(self) -> str:
+        secured = {"SASL_SSL": self.address, **self.listeners}
+        every = {"PLAINTEXT": self.plain_address, **secured}
+        lines = [
+            "listeners=" + ",".join(f"{name}://{address}" for name, address in every.items()),
+            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,"
+            + ",".join(f"{name}:SASL_SSL" for name in secured),
+            "inter.broker.listener.name=PLAINTEXT",
+            f"sasl.enabled.mechanisms={self.MECHANISM}",
+            "authorizer.class.name=kafka.security.authorizer.AclAuthorizer",
+            f"super.users=User:{self.USER};User:ANONYMOUS",
+            f"ssl.truststore.type=PEM\nssl.truststore.location={self.ca}",
+        ]
+        for name in secured:
+            listener = f"listener.name.{name.lower()}"
+            lines += [
+                f"{listener}.ssl.keystore.type=PEM",
+                f"{listener}.ssl.keystore.location="
+                f"{self._certificates.get(name, self._certificate)}",
+                f"{listener}.{self.MECHANISM.lower()}.sasl.jaas.config="
+                "org.apache.kafka.common.security.scram.ScramLoginModule required;",
+            ]
+        # A session ends after so many milliseconds, unless the client authenticates anew.
+        expiring = f"listener.name.expiring.{self.MECHANISM.lower()}"
+        return "\n".join([*lines, f"{expiring}.connections.max.reauth.ms=3000\n"])
+
+    def _zookeeper_settings(self) -> str:
         return (
-            f"listeners=SASL_SSL://{self.address}\nsecurity.inter.broker.protocol=SASL_SSL\n"
-            "sasl.enabled.mechanisms=SCRAM-SHA-512\n"
-            "sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512\n"
-            "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config="
-            "org.apache.kafka.common.security.scram.ScramLoginModule required "
-            f'username="{self.USER}" password="{self.PASSWORD}";\n'
-            f"ssl.keystore.type=PEM\nssl.keystore.location={self.ca.parent}/broker.pem\n"
-            f"ssl.truststore.type=PEM\nssl.truststore.location={self.ca}\n"
-            "authorizer.class.name=kafka.security.authorizer.AclAuthorizer\n"
-            f"super.users=User:{self.USER}\n"
+            f"secureClientPort={self.secured_zookeeper_address.rpartition(':')[2]}\n"
+            "secureClientPortAddress=127.0.0.1\n"
+            "serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory\n"
+            f"ssl.keyStore.location={self._certificate}\nssl.trustStore.location={self.ca}\n"
+            "ssl.protocol=TLSv1.3\nssl.enabledProtocols=TLSv1.3,TLSv1.2\n"
+            "ssl.ciphersuites=TLS_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256\n"
         )
 
     def _make_users(self) -> None:
-        """Make the super user, by ZooKeeper, as no broker lets anybody in before."""
-        made = self._folder / "super-user"
-        if made.exists():
-            return
-        made.write_text(f"SCRAM-SHA-512=iterations=4096,password={self.PASSWORD}\n")
-        command = [*_JVM, "-cp", f"{home_of('kafka')}/libs/*", "kafka.admin.ConfigCommand"]
-        command += ["--zookeeper", self.zookeeper_address, "--alter", "--entity-type", "users"]
-        command += ["--entity-name", self.USER, "--add-config-file", str(made)]
-        subprocess.run(command, check=True, timeout=_PATIENCE, capture_output=True)
+        """Make the super user, by the plain port."""
+        wait_until("the plain port answers", lambda: self._answers(self.plain_address, {}))
+        self._set_password(self.USER, self.PASSWORD)
+
+    def set_user(self, name: str, password: str) -> None:
+        """Make a user, or change its password."""
+        self._set_password(name, password)
+
+    def _set_password(self, name: str, password: str) -> None:
+        admin = KafkaAdminClient(bootstrap_servers=self.plain_address)
+        try:
+            admin.alter_user_scram_credentials(
+                [UserScramCredentialUpsertion(name, self.MECHANISM, password, iterations=4096)]
+            )
+        finally:
+            admin.close()
+
+    def let_write(self, name: str, topic: str) -> None:
+        """Give a user the right to write to a topic."""
+        admin = KafkaAdminClient(bootstrap_servers=self.plain_address)
+        try:
+            admin.create_acls(
+                [
+                    ACL(
+                        principal=f"User:{name}",
+                        host="*",
+                        operation=ACLOperation.WRITE,
+                        permission_type=ACLPermissionType.ALLOW,
+                        resource_pattern=ResourcePattern(ResourceType.TOPIC, topic),
+                    )
+                ]
+            )
+        finally:
+            admin.close()
 
 
 class SecondBroker(Broker):

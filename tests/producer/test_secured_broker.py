@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,8 @@ from imdb_producer import access, cli, service, topic
 from imdb_producer.send import FLUSH_RECORDS
 from imdb_producer.stop import Stop
 
-from ..secured_broker import Ca, SecuredBroker
-from .broker import free_port
+from ..certificates import Ca
+from .broker import SecuredBroker, free_port
 from .test_real_broker import PATIENCE, Setting
 
 PASSWORD = "right-" + "a" * 20
@@ -23,15 +22,10 @@ CHANGED = "other-" + "b" * 20
 CLIENTS = ["kafka-python", "confluent"]
 
 
-@pytest.fixture(scope="session")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
+@pytest.fixture
+def secured(secured_broker: SecuredBroker) -> SecuredBroker:
     """A real broker that asks for a user."""
-    broker = SecuredBroker(tmp_path_factory.mktemp("secured"))
-    try:
-        broker.start()
-        yield broker
-    finally:
-        broker.close()
+    return secured_broker
 
 
 @pytest.fixture
@@ -43,11 +37,11 @@ def setting(secured: SecuredBroker, tmp_path: Path) -> Setting:
     secured.let_write(user, setting.topic)
     password_file = write_password(tmp_path / "password", PASSWORD)
     setting.environment |= {
-        "KAFKA_BOOTSTRAP_SERVERS": secured.secured_address,
+        "KAFKA_BOOTSTRAP_SERVERS": secured.listeners["EXPIRING"],
         "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
         "KAFKA_SASL_USERNAME": user,
         "KAFKA_SASL_PASSWORD_FILE": str(password_file),
-        "KAFKA_SSL_CAFILE": str(secured.ca.ca),
+        "KAFKA_SSL_CAFILE": str(secured.ca),
         "MSGS_PER_SEC": "0",
     }
     return setting
@@ -83,7 +77,7 @@ def test_a_password_that_is_changed_loses_and_doubles_nothing(
 ) -> None:
     password_file = Path(setting.environment["KAFKA_SASL_PASSWORD_FILE"])
     user = setting.environment["KAFKA_SASL_USERNAME"]
-    setting.generate(16_000, seed=1)
+    setting.generate(4000, seed=1)
 
     def change(where: str) -> None:
         if where == "broker":
@@ -91,11 +85,11 @@ def test_a_password_that_is_changed_loses_and_doubles_nothing(
         else:
             write_password(password_file, CHANGED)
 
-    with setting.started(MSGS_PER_SEC="1000", KAFKA_CLIENT=client) as process:
-        setting.wait_for_sent(1000)
+    with setting.started(MSGS_PER_SEC="500", KAFKA_CLIENT=client) as process:
+        setting.wait_for_sent(500)
         change(first)
         # Longer than a session: it is not let in meanwhile.
-        time.sleep(8)
+        time.sleep(6)
         assert process.poll() is None
         change("file" if first == "broker" else "broker")
         _, said = process.communicate(timeout=PATIENCE)
@@ -140,7 +134,7 @@ def bad_settings(secured: SecuredBroker, setting: Setting, case: str) -> dict[st
     text.write_text("no certificate\n")
     leaf = folder / "leaf.pem"
     leaf.write_text(
-        secured.ca.certificate("leaf").read_text().split("-----END CERTIFICATE-----")[0]
+        secured.authority.certificate("leaf").read_text().split("-----END CERTIFICATE-----")[0]
     )
     leaf.write_text(leaf.read_text() + "-----END CERTIFICATE-----\n")
     password = {"KAFKA_SASL_PASSWORD_FILE": str(folder / "bad")}
@@ -160,9 +154,9 @@ def bad_settings(secured: SecuredBroker, setting: Setting, case: str) -> dict[st
         "CA no PEM": {"KAFKA_SSL_CAFILE": str(text)},
         "CA a host's": {"KAFKA_SSL_CAFILE": str(leaf)},
         "CA ended": {"KAFKA_SSL_CAFILE": str(ended.ca)},
-        "CA another": {"KAFKA_SSL_CAFILE": str(secured.other_ca.ca)},
+        "CA another": {"KAFKA_SSL_CAFILE": str(secured.other_authority.ca)},
         "nobody": {"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}"},
-        "plain port": {"KAFKA_BOOTSTRAP_SERVERS": secured.address},
+        "plain port": {"KAFKA_BOOTSTRAP_SERVERS": secured.plain_address},
         "plain client": {"KAFKA_SECURITY_PROTOCOL": "PLAINTEXT"},
         "ZooKeeper's port": {"KAFKA_BOOTSTRAP_SERVERS": secured.secured_zookeeper_address},
         "server ended": {"KAFKA_BOOTSTRAP_SERVERS": secured.listeners["ENDED"]},
@@ -278,8 +272,8 @@ def test_a_password_in_the_environment_is_refused(
 def test_progress_is_kept_by_tls(secured: SecuredBroker, setting: Setting) -> None:
     shared = {
         "PROGRESS_SERVERS": secured.secured_zookeeper_address,
-        "ZOOKEEPER_CERTIFICATE": str(secured.ca.certificate("producer")),
-        "ZOOKEEPER_CA": str(secured.ca.ca),
+        "ZOOKEEPER_CERTIFICATE": str(secured.authority.certificate("producer")),
+        "ZOOKEEPER_CA": str(secured.ca),
     }
     assert setting.run(**shared).returncode == 0
     other = {"CACHE_DIR": str(setting.folder / "another host")}
@@ -303,12 +297,13 @@ def test_what_is_wrong_with_zookeeper_is_named(
 ) -> None:
     shared = {
         "PROGRESS_SERVERS": secured.secured_zookeeper_address,
-        "ZOOKEEPER_CERTIFICATE": str(secured.ca.certificate("producer")),
-        "ZOOKEEPER_CA": str(secured.ca.ca),
+        "ZOOKEEPER_CERTIFICATE": str(secured.authority.certificate("producer")),
+        "ZOOKEEPER_CA": str(secured.ca),
     }
+    other = secured.other_authority.certificate("producer")
     shared |= {
-        "certificate": {"ZOOKEEPER_CERTIFICATE": str(secured.other_ca.certificate("producer"))},
-        "CA": {"ZOOKEEPER_CA": str(secured.other_ca.ca)},
+        "certificate": {"ZOOKEEPER_CERTIFICATE": str(other)},
+        "CA": {"ZOOKEEPER_CA": str(secured.other_authority.ca)},
         "port": {"PROGRESS_SERVERS": secured.zookeeper_address},
         "missing": {"ZOOKEEPER_CERTIFICATE": "/none.pem"},
         "one": {"ZOOKEEPER_CERTIFICATE": ""},

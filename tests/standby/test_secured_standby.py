@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from imdb_standby import cli
-from tests.producer.broker import free_port, wait_until
-from tests.secured_broker import SecuredBroker
+from tests.producer.broker import SecuredBroker, free_port, wait_until
 
 from .conftest import PROGRAM, Host
 
 
-@pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
-    """A real ZooKeeper with a port for TLS; its Kafka is not started."""
-    broker = SecuredBroker(tmp_path_factory.mktemp("zookeeper"))
-    try:
-        broker.start_zookeeper()
-        yield broker
-    finally:
-        broker.close()
+@pytest.fixture
+def secured(secured_zookeeper: SecuredBroker) -> SecuredBroker:
+    return secured_zookeeper
 
 
 @pytest.fixture
 def environment(secured: SecuredBroker) -> dict[str, str]:
     return {
         "STANDBY_SERVERS": secured.secured_zookeeper_address,
-        "STANDBY_CERTIFICATE": str(secured.ca.certificate("streaming")),
-        "STANDBY_CA": str(secured.ca.ca),
+        "STANDBY_CERTIFICATE": str(secured.authority.certificate("streaming")),
+        "STANDBY_CA": str(secured.ca),
     }
 
 
@@ -84,15 +76,15 @@ def test_what_is_wrong_is_named(
     wrong = {
         "certificate missing": {"STANDBY_CERTIFICATE": "/none.pem"},
         "certificate not given": {"STANDBY_CERTIFICATE": ""},
-        "certificate no key": {"STANDBY_CERTIFICATE": str(secured.ca.ca)},
+        "certificate no key": {"STANDBY_CERTIFICATE": str(secured.ca)},
         "certificate ended": {
-            "STANDBY_CERTIFICATE": str(secured.ca.certificate("old", hours=(-9, -1)))
+            "STANDBY_CERTIFICATE": str(secured.authority.certificate("old", hours=(-9, -1)))
         },
         "certificate another": {
-            "STANDBY_CERTIFICATE": str(secured.other_ca.certificate("streaming"))
+            "STANDBY_CERTIFICATE": str(secured.other_authority.certificate("streaming"))
         },
         "CA missing": {"STANDBY_CA": "/none.pem"},
-        "CA another": {"STANDBY_CA": str(secured.other_ca.ca)},
+        "CA another": {"STANDBY_CA": str(secured.other_authority.ca)},
         "plain port": {"STANDBY_SERVERS": secured.zookeeper_address},
         "nobody": {"STANDBY_SERVERS": f"127.0.0.1:{free_port()}"},
     }[case]

@@ -32,167 +32,288 @@ KAFKA_TLS = {
     "kafka_admin_password": "of-the-operator-0123",
 }
 
-# A role, the variables that it gets, and what it must say of them.
-WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
-    ("java", {"java_supported_versions": ["ten"]}, ("java_supported_versions", INT)),
-    ("zookeeper", {"zookeeper_tick_time": "abc"}, ("zookeeper_tick_time", INT)),
-    ("zookeeper", {"zookeeper_data_dir": "var/lib/zookeeper"}, ("zookeeper_data_dir", DEEP)),
-    ("zookeeper", {"zookeeper_heap_size": "600m"}, (MEMORY, "zookeeper_heap_size=600")),
-    ("zookeeper", {"zookeeper_max_session_timeout_ms": 3000}, ("max_session", "Give 4000")),
-    ("kafka", {"kafka_start_timeout": "abc"}, ("kafka_start_timeout", INT)),
-    ("kafka", {"kafka_data_dir": "/data"}, ("kafka_data_dir", "'/data'", DEEP)),
-    ("kafka", {"kafka_data_dir": "/var/.."}, ("kafka_data_dir", DEEP)),
-    ("kafka", {"kafka_tmp_dir": "tmp"}, ("kafka_tmp_dir", DEEP)),
-    ("kafka", {"kafka_tmp_dir": "/var/tmp"}, ("kafka_tmp_dir", "'/var/tmp'", ALONE)),
-    ("kafka", {"kafka_tmp_dir": "/var/cache/"}, ("kafka_tmp_dir", ALONE)),
-    ("kafka", {"kafka_tmp_dir": "/var/lib/kafka"}, ("kafka_tmp_dir", ALONE)),
-    ("kafka", {"kafka_tmp_dir": "/opt/kafka"}, ("kafka_tmp_dir", ALONE)),
+# A role, the variables that it gets, and what it must say of each that is wrong. Types are checked
+# before anything else, and memory after all else, so they are alone.
+WRONG: list[tuple[str, dict[str, Any], list[tuple[str, ...]]]] = [
+    ("java", {"java_supported_versions": ["ten"]}, [("java_supported_versions", INT)]),
+    ("zookeeper", {"zookeeper_tick_time": "abc"}, [("zookeeper_tick_time", INT)]),
+    (
+        "zookeeper",
+        {"zookeeper_data_dir": "var/lib/zookeeper", "zookeeper_max_session_timeout_ms": 3000},
+        [("zookeeper_data_dir", DEEP), ("max_session", "Give 4000")],
+    ),
+    ("zookeeper", {"zookeeper_heap_size": "600m"}, [(MEMORY, "zookeeper_heap_size=600")]),
+    ("kafka", {"kafka_start_timeout": "abc"}, [("kafka_start_timeout", INT)]),
+    (
+        "kafka",
+        {
+            "kafka_data_dir": "/data",
+            "kafka_tmp_dir": "tmp",
+            "kafka_address": "0.0.0.0",
+            "kafka_external_address": "broker 1",
+            "kafka_plaintext": False,
+            "kafka_zookeeper_tls": True,
+        },
+        [
+            ("kafka_data_dir is '/data'", DEEP),
+            ("kafka_tmp_dir is 'tmp'", DEEP),
+            ("kafka_address", "'0.0.0.0'"),
+            ("kafka_external_address", "'broker 1'"),
+            ("kafka_plaintext", "Give a certificate"),
+            ("kafka_zookeeper_tls", "no kafka_certificate"),
+        ],
+    ),
+    (
+        "kafka",
+        {
+            "kafka_data_dir": "/var/..",
+            "kafka_tmp_dir": "/var/tmp",
+            "kafka_certificate": "/etc/ssl/a/kafka.pem",
+        },
+        [
+            ("kafka_data_dir is '/var/..'", DEEP),
+            ("kafka_tmp_dir", "'/var/tmp'", ALONE),
+            ("kafka_ca is ''", "both files"),
+        ],
+    ),
+    ("kafka", {"kafka_tmp_dir": "/var/cache/"}, [("kafka_tmp_dir", ALONE)]),
+    ("kafka", {"kafka_tmp_dir": "/var/lib/kafka"}, [("kafka_tmp_dir", ALONE)]),
+    (
+        "kafka",
+        {"kafka_tmp_dir": "/opt/kafka", "kafka_port": 9094},
+        [("kafka_tmp_dir", ALONE), ("kafka_port", "9094", "two that are open are the same")],
+    ),
     (
         "kafka",
         {"kafka_data_dir": "/srv/kafka/", "kafka_tmp_dir": "/srv/kafka"},
-        ("kafka_tmp_dir", ALONE),
+        [("kafka_tmp_dir", ALONE)],
     ),
     (
         "kafka",
         {"kafka_data_dir": "/srv/kafka", "kafka_tmp_dir": "/srv/kafka/tmp"},
-        ("kafka_tmp_dir", ALONE),
+        [("kafka_tmp_dir", ALONE)],
     ),
     (
         "kafka",
         {"kafka_data_dir": "/srv/kafka/data", "kafka_tmp_dir": "/srv/kafka"},
-        ("kafka_tmp_dir", ALONE),
+        [("kafka_tmp_dir", ALONE)],
     ),
-    ("kafka", {"kafka_address": "0.0.0.0"}, ("kafka_address", "'0.0.0.0'")),
-    ("kafka", {"kafka_external_address": "broker 1"}, ("kafka_external_address", "'broker 1'")),
-    ("kafka", {}, (MEMORY, "kafka_heap_size=1024", "Ask for less")),
-    ("kafka", {"kafka_port": 9094}, ("kafka_port", "9094", "two that are open are the same")),
-    ("kafka", {"kafka_certificate": "/etc/ssl/a/kafka.pem"}, ("kafka_ca is ''", "both files")),
-    ("kafka", {"kafka_plaintext": False}, ("kafka_plaintext", "Give a certificate")),
-    ("kafka", {"kafka_zookeeper_tls": True}, ("kafka_zookeeper_tls", "no kafka_certificate")),
-    ("kafka", KAFKA_TLS | {"kafka_secure_port": 9094}, ("kafka_secure_port", "are the same")),
-    ("kafka", KAFKA_TLS | {"kafka_broker_password": "short"}, ("have 5 and 20", "16 or more")),
+    ("kafka", {}, [(MEMORY, "kafka_heap_size=1024", "Ask for less")]),
     (
         "kafka",
-        KAFKA_TLS | {"kafka_broker_password": 'with-a-"quotation"-mark'},
-        ("kafka_broker_password", "letters, digits"),
+        KAFKA_TLS
+        | {
+            "kafka_secure_port": 9094,
+            "kafka_broker_password": "short",
+            "kafka_broker_user": "other",
+            "kafka_super_users": ["ANONYMOUS"],
+            "kafka_inter_broker_plaintext": True,
+            "kafka_zookeeper_tls": False,
+            "kafka_zookeeper_set_acl": True,
+        },
+        [
+            ("kafka_secure_port", "are the same"),
+            ("have 5 and 20", "16 or more"),
+            ("'other'", "kafka_broker_users"),
+            ("ANONYMOUS", "Leave it out"),
+            ("kafka_inter_broker_plaintext", "then close the port"),
+            ("kafka_zookeeper_set_acl", "both be true"),
+        ],
+    ),
+    (
+        "kafka",
+        KAFKA_TLS
+        | {"kafka_broker_password": 'with-a-"quotation"-mark', "kafka_admin_user": "kafka"},
+        [("kafka_broker_password", "letters, digits"), ("kafka_admin_user", "name of its own")],
     ),
     (
         "kafka",
         KAFKA_TLS | {"kafka_admin_password": KAFKA_TLS["kafka_broker_password"]},
-        ("kafka_admin_password", "are the same"),
+        [("kafka_admin_password", "are the same")],
     ),
-    ("kafka", KAFKA_TLS | {"kafka_broker_user": "other"}, ("'other'", "kafka_broker_users")),
-    ("kafka", KAFKA_TLS | {"kafka_admin_user": "kafka"}, ("kafka_admin_user", "name of its own")),
-    ("kafka", KAFKA_TLS | {"kafka_super_users": ["ANONYMOUS"]}, ("ANONYMOUS", "Leave it out")),
-    (
-        "kafka",
-        KAFKA_TLS | {"kafka_inter_broker_plaintext": True},
-        ("kafka_inter_broker_plaintext", "then close the port"),
-    ),
-    (
-        "kafka",
-        KAFKA_TLS | {"kafka_zookeeper_tls": False, "kafka_zookeeper_set_acl": True},
-        ("kafka_zookeeper_set_acl", "both be true"),
-    ),
-    ("firewall", {"firewall_ssh_port": 0}, ("firewall_ssh_port is '0'", "that sshd listens on")),
-    ("firewall", {"firewall_ssh_sources": ["my.host"]}, ("has my.host", "Names are not looked up")),
-    ("firewall", {"firewall_rollback_after": 5}, ("firewall_rollback_after is '5'", "Give 20")),
     (
         "firewall",
-        {"firewall_rules": [{"name": "a", "ports": [1, 2], "sources": ["b"]}]},
-        ("firewall_rules has the source 'b'", "host_address"),
+        {
+            "firewall_ssh_port": 0,
+            "firewall_ssh_sources": ["my.host"],
+            "firewall_rollback_after": 5,
+            "firewall_rules": [{"name": "a", "ports": [1, 2], "sources": ["b"]}],
+        },
+        [
+            ("firewall_ssh_port is '0'", "that sshd listens on"),
+            ("has my.host", "Names are not looked up"),
+            ("firewall_rollback_after is '5'", "Give 20"),
+            ("firewall_rules has the source 'b'", "host_address"),
+        ],
     ),
-    ("kafka_topic", {"kafka_topic_wait_timeout": "x"}, ("kafka_topic_wait_timeout", INT)),
-    ("kafka_topic", {"kafka_topic_security": {"password": "x"}}, ("security has password;",)),
-    ("kafka_topic", {"kafka_topic_security": {"sasl_mechanism": "x"}}, ("username", "missing")),
-    ("kafka_topic", {"kafka_topic_users": [{"name": "a,b"}]}, ("names a,b", "16 characters")),
-    ("kafka_topic", {"kafka_topic_users": [USER, USER]}, ("names a, a", "another one")),
-    ("kafka_topic", {"kafka_topic_users": [USER | {"rights": ["all"]}]}, ("the rights all",)),
-    ("kafka_topic", {"kafka_topic_behind_ms": -2}, ("kafka_topic_behind_ms", "'-2'", "or -1")),
-    ("spark", {"spark_uid": "x"}, ("spark_uid", INT)),
-    ("spark", {"spark_work_root": "/srv"}, ("spark_work_root", DEEP)),
-    ("spark", {"spark_output_dirs": ["/a/b", "/a b/c"]}, ("spark_output_dirs", "/a b/c", DEEP)),
-    ("spark", {"spark_s3": True}, ("spark_s3_region", "s3a://", "fs.s3a.endpoint")),
-    ("spark", {"spark_s3": True, "spark_s3_region": "Frankfurt"}, ("'Frankfurt'", "eu-central-1")),
-    ("spark", {"spark_log_level": "loud"}, ("spark_log_level", "'loud'")),
-    ("spark", {"spark_executor_log_mb": 0}, ("spark_executor_log_mb", "from 1 up")),
-    ("spark", {"spark_secret": "short"}, ("spark_secret has 5 characters", "Give 16")),
-    ("spark", {"spark_secret": "of a hundred words"}, ("spark_secret has 18", "others than A-Z")),
-    ("spark", {"spark_ui_certificate": "/etc/a.p12"}, ("'/etc/a.p12'", "Give both or neither")),
+    ("kafka_topic", {"kafka_topic_wait_timeout": "x"}, [("kafka_topic_wait_timeout", INT)]),
+    (
+        "kafka_topic",
+        {
+            "kafka_topic_security": {"password": "x"},
+            "kafka_topic_users": [{"name": "a,b"}],
+            "kafka_topic_behind_ms": -2,
+        },
+        [
+            ("security has password;",),
+            ("names a,b", "16 characters"),
+            ("kafka_topic_behind_ms", "'-2'", "or -1"),
+        ],
+    ),
+    (
+        "kafka_topic",
+        {
+            "kafka_topic_security": {"sasl_mechanism": "x"},
+            "kafka_topic_users": [USER, USER, USER | {"name": "c", "rights": ["all"]}],
+        },
+        [("username", "missing"), ("names a, a", "another one"), ("the rights all",)],
+    ),
+    ("spark", {"spark_uid": "x"}, [("spark_uid", INT)]),
+    (
+        "spark",
+        {
+            "spark_work_root": "/srv",
+            "spark_output_dirs": ["/a/b", "/a b/c"],
+            "spark_s3": True,
+            "spark_log_level": "loud",
+            "spark_executor_log_mb": 0,
+            "spark_secret": "short",
+            "spark_ui_certificate": "/etc/a.p12",
+        },
+        [
+            ("spark_work_root", DEEP),
+            ("spark_output_dirs", "/a b/c", DEEP),
+            ("spark_s3_region", "s3a://", "fs.s3a.endpoint"),
+            ("spark_log_level", "'loud'"),
+            ("spark_executor_log_mb", "from 1 up"),
+            ("spark_secret has 5 characters", "Give 16"),
+            ("'/etc/a.p12'", "Give both or neither"),
+        ],
+    ),
+    (
+        "spark",
+        {
+            "spark_s3": True,
+            "spark_s3_region": "Frankfurt",
+            "spark_secret": "of a hundred words",
+        },
+        [("'Frankfurt'", "eu-central-1"), ("spark_secret has 18", "others than A-Z")],
+    ),
     (
         "spark",
         {"spark_secret": SECRET, "spark_defaults": {"spark.authenticate": False}},
-        ("spark_defaults names spark.authenticate,", "Leave it out"),
+        [("spark_defaults names spark.authenticate,", "Leave it out")],
     ),
-    ("spark_master", {"spark_master_webui_certificate": "/a.p12"}, ("webui_ca", "both files")),
-    ("spark_master", {"spark_master_zookeeper_ca": "/a.pem"}, ("zookeeper_ca", "both files")),
+    ("spark_master", {"spark_master_start_timeout": "x"}, [("spark_master_start_timeout", INT)]),
     (
         "spark_master",
-        {"spark_master_zookeeper_certificate": "/b.pem", "spark_master_zookeeper_ca": "/a.pem"},
-        ("spark_master_recovery_zookeeper names no server",),
+        {
+            "spark_master_webui_certificate": "/a.p12",
+            "spark_master_zookeeper_ca": "/a.pem",
+            "spark_master_address": "my_host",
+            "spark_master_recovery_dir": "/",
+        },
+        [
+            ("webui_ca", "both files"),
+            ("zookeeper_ca", "both files"),
+            ("spark_master_address", *REFUSED),
+            ("spark_master_recovery_dir", DEEP),
+        ],
     ),
-    ("spark_worker", {"spark_worker_webui_ca": "/a.pem"}, ("webui_certificate", "both files")),
-    ("spark_master", {"spark_master_address": "my_host"}, ("spark_master_address", *REFUSED)),
-    ("spark_master", {"spark_master_address": "node.1"}, ("spark_master_address", "'node.1'")),
-    ("spark_worker", {"spark_worker_address": "my_host"}, ("spark_worker_address", *REFUSED)),
+    (
+        "spark_master",
+        {
+            "spark_master_zookeeper_certificate": "/b.pem",
+            "spark_master_zookeeper_ca": "/a.pem",
+            "spark_master_address": "node.1",
+        },
+        [
+            ("spark_master_recovery_zookeeper names no server",),
+            ("spark_master_address", "'node.1'"),
+        ],
+    ),
+    ("spark_master", {"spark_master_memory_mb": 600}, [(MEMORY, "spark_master_memory_mb=600")]),
     (
         "spark_worker",
-        {"spark_worker_masters": "spark://right:7077,my_host:7077"},
-        ("spark_worker_masters names my_host,", "without _"),
+        {
+            "spark_worker_webui_ca": "/a.pem",
+            "spark_worker_address": "my_host",
+            "spark_worker_masters": "spark://right:7077,a_master:7077",
+            "spark_worker_scratch_dir": "/tmp",
+            "spark_worker_writable_paths": ["/"],
+        },
+        [
+            ("webui_certificate", "both files"),
+            ("spark_worker_address", *REFUSED),
+            ("spark_worker_masters names a_master,", "without _"),
+            ("spark_worker_scratch_dir", DEEP),
+            ("writable_paths", "'/'", DEEP),
+        ],
     ),
     # By default it is what the inventory calls the host.
-    ("spark_worker", {"ansible_host": "my_host"}, ("spark_worker_address", *REFUSED)),
-    ("streaming", {"streaming_address": "my_host"}, ("streaming_address", *REFUSED)),
-    (
-        "streaming",
-        {"streaming_master": "spark://my_host:7077"},
-        ("streaming_master names my_host",),
-    ),
-    ("spark_master", {"spark_master_start_timeout": "x"}, ("spark_master_start_timeout", INT)),
-    ("spark_master", {"spark_master_recovery_dir": "/"}, ("spark_master_recovery_dir", DEEP)),
-    ("spark_master", {"spark_master_memory_mb": 600}, (MEMORY, "spark_master_memory_mb=600")),
-    ("spark_worker", {"spark_worker_memory_mb": "lots"}, ("spark_worker_memory_mb", INT)),
-    ("spark_worker", {"spark_worker_scratch_dir": "/tmp"}, ("spark_worker_scratch_dir", DEEP)),
-    ("spark_worker", {"spark_worker_writable_paths": ["/"]}, ("writable_paths", "'/'", DEEP)),
+    ("spark_worker", {"ansible_host": "my_host"}, [("spark_worker_address", *REFUSED)]),
+    ("spark_worker", {"spark_worker_memory_mb": "lots"}, [("spark_worker_memory_mb", INT)]),
     # With its own JVM: 256 alone would fit.
-    ("spark_worker", {"spark_worker_memory_mb": 256}, (MEMORY, "spark_worker_memory_mb=256")),
-    ("standby", {"standby_session_seconds": "x"}, ("standby_session_seconds", INT)),
-    ("standby", {"standby_ca": "/ca.pem"}, ("standby_certificate is ''", "TLS needs both")),
-    ("standby", {"standby_ca": "ca-1"}, ("standby_ca is 'ca-1'", "absolute paths")),
-    ("streaming", {"streaming_cores_max": "x"}, ("streaming_cores_max", INT)),
-    ("streaming", {"streaming_output_path": "/tables"}, ("streaming_output_path", DEEP)),
-    ("streaming", {"streaming_spark_work_dir": "tmp"}, ("streaming_spark_work_dir", DEEP)),
-    ("streaming", {"streaming_user_name": "a b"}, ("streaming_user_name", "'a b'", "blanks")),
-    ("streaming", {"streaming_user_name": "a"}, ("has 0 characters", "needs all three")),
-    ("streaming", {"streaming_password": "a b"}, ("streaming_password holds a blank",)),
-    ("streaming", {"streaming_password": 'a"b'}, ("streaming_password holds a blank",)),
-    ("streaming", {"streaming_password": "a\\b"}, ("streaming_password holds a blank",)),
-    ("streaming", {"streaming_ca": "ca-2"}, ("streaming_ca is 'ca-2'", "absolute paths")),
+    ("spark_worker", {"spark_worker_memory_mb": 256}, [(MEMORY, "spark_worker_memory_mb=256")]),
+    ("standby", {"standby_session_seconds": "x"}, [("standby_session_seconds", INT)]),
+    ("standby", {"standby_ca": "/ca.pem"}, [("standby_certificate is ''", "TLS needs both")]),
+    ("standby", {"standby_ca": "ca-1"}, [("standby_ca is 'ca-1'", "absolute paths")]),
+    ("streaming", {"streaming_cores_max": "x"}, [("streaming_cores_max", INT)]),
     (
         "streaming",
-        {"streaming_zookeeper_certificate": "/streaming.pem"},
-        ("streaming_zookeeper_certificate", "TLS needs both"),
+        {
+            "streaming_address": "my_host",
+            "streaming_master": "spark://a_master:7077",
+            "streaming_output_path": "/tables",
+            "streaming_spark_work_dir": "tmp",
+            "streaming_user_name": "a b",
+            "streaming_password": "a b",
+            "streaming_ca": "ca-2",
+            "streaming_zookeeper_certificate": "/streaming.pem",
+        },
+        [
+            ("streaming_address", *REFUSED),
+            ("streaming_master names a_master",),
+            ("streaming_output_path", DEEP),
+            ("streaming_spark_work_dir", DEEP),
+            ("streaming_user_name", "'a b'", "blanks"),
+            ("streaming_password holds a blank",),
+            ("streaming_ca is 'ca-2'", "absolute paths"),
+            ("streaming_zookeeper_certificate", "TLS needs both"),
+        ],
     ),
-    ("streaming", {}, (MEMORY, "streaming_driver_memory_mb=1024")),
-    ("producer", {"producer_uid": "x"}, ("producer_uid", INT)),
-    ("producer", {"producer_msgs_per_sec": "ten"}, ("producer_msgs_per_sec", FLOAT)),
-    ("producer", {"producer_data_dir": "/srv/a b"}, ("producer_data_dir", DEEP)),
+    ("streaming", {"streaming_user_name": "a"}, [("has 0 characters", "needs all three")]),
+    ("streaming", {"streaming_password": 'a"b'}, [("streaming_password holds a blank",)]),
+    ("streaming", {"streaming_password": "a\\b"}, [("streaming_password holds a blank",)]),
+    ("streaming", {}, [(MEMORY, "streaming_driver_memory_mb=1024")]),
     (
         "producer",
-        {"producer_https_proxy": "socks5://u:secret@proxy:1080"},
-        ("producer_https_proxy", "'socks5://***proxy:1080'", "http://host:port"),
+        {"producer_uid": "x", "producer_msgs_per_sec": "ten"},
+        [("producer_uid", INT), ("producer_msgs_per_sec", FLOAT)],
     ),
-    ("producer", {"producer_user_name": "a b"}, ("producer_user_name", "'a b'", "blanks")),
-    ("producer", {"producer_user_name": "a"}, ("has 0 characters", "needs all three")),
-    ("producer", {"producer_password": "a\tb"}, ("producer_password holds a control",)),
-    ("producer", {"producer_ca": "ca-1"}, ("producer_ca is 'ca-1'", "absolute paths")),
     (
         "producer",
-        {"producer_zookeeper_ca": "/ca.pem"},
-        ("producer_zookeeper_certificate", "TLS needs both"),
+        {
+            "producer_data_dir": "/srv/a b",
+            "producer_https_proxy": "socks5://u:secret@proxy:1080",
+            "producer_user_name": "a b",
+            "producer_password": "a\tb",
+            "producer_ca": "ca-1",
+            "producer_zookeeper_ca": "/ca.pem",
+            "producer_no_proxy": "a, b",
+        },
+        [
+            ("producer_data_dir", DEEP),
+            ("producer_https_proxy", "'socks5://***proxy:1080'", "http://host:port"),
+            ("producer_user_name", "'a b'", "blanks"),
+            ("producer_password holds a control",),
+            ("producer_ca is 'ca-1'", "absolute paths"),
+            ("producer_zookeeper_certificate", "TLS needs both"),
+            ("producer_no_proxy", "'a, b'", "commas"),
+        ],
     ),
-    ("producer", {"producer_no_proxy": "a, b"}, ("producer_no_proxy", "'a, b'", "commas")),
-    ("volumes", {"volumes_device_timeout": "x"}, ("volumes_device_timeout", INT)),
+    ("producer", {"producer_user_name": "a"}, [("has 0 characters", "needs all three")]),
+    ("volumes", {"volumes_device_timeout": "x"}, [("volumes_device_timeout", INT)]),
 ]
 RIGHT: list[tuple[str, dict[str, Any]]] = [
     ("zookeeper", {"zookeeper_data_dir": "/srv/zookeeper/"}),
@@ -207,16 +328,29 @@ RIGHT: list[tuple[str, dict[str, Any]]] = [
             "producer_zookeeper_ca": "/etc/ssl/imdb-pipeline/ca.pem",
         },
     ),
-    ("kafka", {"kafka_heap_size": "512m", "kafka_data_dir": "/srv/kafka"}),
-    ("spark", {"spark_s3": True, "spark_s3_region": "us-gov-west-1"}),
+    (
+        "spark",
+        {
+            "spark_s3": True,
+            "spark_s3_region": "us-gov-west-1",
+            "spark_secret": SECRET,
+            "spark_defaults": {"spark.network.timeout": "60s"},
+        },
+    ),
     (
         "spark",
         {"spark_s3": True, "spark_defaults": {"spark.hadoop.fs.s3a.endpoint": "s3.lan:9000"}},
     ),
-    ("kafka", {"kafka_heap_size": "512m", "kafka_address": "under_score.example"}),
+    (
+        "kafka",
+        {
+            "kafka_heap_size": "512m",
+            "kafka_data_dir": "/srv/kafka",
+            "kafka_tmp_dir": "/srv/kafka-tmp",
+            "kafka_address": "under_score.example",
+        },
+    ),
     ("kafka", {"kafka_heap_size": "512m", "kafka_tmp_dir": "/var/cache/deep/kafka"}),
-    ("kafka", {"kafka_heap_size": "512m", "kafka_tmp_dir": "/srv/kafka-tmp"}),
-    ("spark", {"spark_secret": SECRET, "spark_defaults": {"spark.network.timeout": "60s"}}),
     ("kafka", KAFKA_TLS),
     ("kafka", KAFKA_TLS | {"kafka_plaintext": True, "kafka_inter_broker_plaintext": True}),
     ("kafka", KAFKA_TLS | {"kafka_port": 9093, "kafka_listener_name": "SASL_SSL"}),
@@ -236,11 +370,15 @@ RIGHT: list[tuple[str, dict[str, Any]]] = [
         },
     ),
 ]
-
-
-def name(role: str, values: dict[str, Any]) -> str:
-    """A host's name for its role and values."""
-    return re.sub(r"[^a-z0-9_.]+", "-", f"{role}-{json.dumps(values)}".lower())
+#: Each has a host, by the number of its row.
+HOSTS = {f"wrong-{number}": row[:2] for number, row in enumerate(WRONG)} | {
+    f"right-{number}": row for number, row in enumerate(RIGHT)
+}
+REFUSALS = [
+    pytest.param(f"wrong-{number}", words, id=f"{role}-{words[0]}")
+    for number, (role, _, problems) in enumerate(WRONG)
+    for words in problems
+]
 
 
 def ansible_playbook(
@@ -272,8 +410,7 @@ def refusals(output: str) -> dict[str, str]:
 def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What each host's preflight says; one run for all, as most of its time is the start."""
     folder = tmp_path_factory.mktemp("preflight")
-    cases = [(role, values) for role, values, _ in WRONG] + RIGHT
-    hosts = {name(role, values): {"role": role} | values for role, values in cases}
+    hosts = {host: {"role": role} | values for host, (role, values) in HOSTS.items()}
     inventory = {
         "all": {
             "hosts": hosts,
@@ -297,24 +434,22 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "hosts.yml",
         "play.yml",
         folder=folder,
-        environment={"ANSIBLE_ROLES_PATH": str(ROOT / "roles")},
+        environment={"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
     )
     assert "changed=1" not in done.stdout
     return refusals(done.stdout) | {"": done.stdout}
 
 
-@pytest.mark.parametrize(("role", "values", "words"), WRONG, ids=[name(*it[:2]) for it in WRONG])
-def test_wrong_value_is_refused(
-    said: dict[str, str], role: str, values: dict[str, Any], words: tuple[str, ...]
-) -> None:
-    message = said.get(name(role, values), "accepted")
-    assert [word for word in words if word not in message] == [], message
+@pytest.mark.parametrize(("host", "words"), REFUSALS)
+def test_wrong_value_is_refused(said: dict[str, str], host: str, words: tuple[str, ...]) -> None:
+    message = said.get(host, "accepted")
+    assert [word for word in words if word not in message] == [], (HOSTS[host], message)
 
 
-@pytest.mark.parametrize(("role", "values"), RIGHT, ids=[name(*it) for it in RIGHT])
-def test_right_value_is_taken(said: dict[str, str], role: str, values: dict[str, Any]) -> None:
-    assert name(role, values) not in said
-    assert name(role, values) in said[""]
+@pytest.mark.parametrize("host", [host for host in HOSTS if host.startswith("right")])
+def test_right_value_is_taken(said: dict[str, str], host: str) -> None:
+    recap = re.search(rf"^{host} +: .* unreachable=0 +failed=0 ", said[""], re.MULTILINE)
+    assert recap, (HOSTS[host], said.get(host))
 
 
 def check(tmp_path: Path, *values: str) -> str:

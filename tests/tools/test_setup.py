@@ -8,13 +8,20 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 UV = Path(sys.executable).with_name("uv")
+# An interpreter whose first venv is made in earnest, and the others are copies: pip takes seconds.
+INTERPRETER = """\
+#!/bin/sh
+if [ "$1 $2" != "-m venv" ]; then exec {python} "$@"; fi
+if [ -e {template} ]; then exec cp -al {template} "$3"; fi
+{python} "$@" && cp -al "$3" {template}
+"""
 PROGRAM = {
     "hello.py": "def main():\n    import sys\n    print(sys.prefix)\n",
     "hello-1.0.dist-info/entry_points.txt": "[console_scripts]\nhello = hello:main\n",
@@ -44,6 +51,7 @@ def make_wheel(folder: Path, name: str, files: dict[str, str]) -> str:
 class Checkout:
     folder: Path
     wheels: Path
+    python: Path
 
     def setup(self, **environment: str) -> subprocess.CompletedProcess[str]:
         inherited = {
@@ -54,12 +62,14 @@ class Checkout:
             env={
                 **inherited,
                 # As make does.
-                "PATH": f"{self.folder}/.venv/bin:/usr/bin:/bin:{os.environ['PATH']}",
+                "PATH": ":".join(
+                    (f"{self.folder}/.venv/bin", str(self.python.parent), os.environ["PATH"])
+                ),
                 "PIP_CONFIG_FILE": os.devnull,
                 "PIP_NO_INDEX": "1",
                 "PIP_FIND_LINKS": self.wheels.as_uri(),
                 "UV_CACHE_DIR": str(self.wheels / "cache"),
-                "PYTHON": os.path.realpath(sys.executable),
+                "PYTHON": str(self.python),
                 **environment,
             },
             capture_output=True,
@@ -82,8 +92,8 @@ class Checkout:
         return str(self.folder / ".venv")
 
 
-def new_checkout(folder: Path) -> Checkout:
-    made = Checkout(folder / "first", folder / "wheels")
+def new_checkout(folder: Path, python: Path) -> Checkout:
+    made = Checkout(folder / "first", folder / "wheels", python)
     (made.folder / "tools").mkdir(parents=True)
     for name in ("setup", "uv_install.py"):
         shutil.copy(ROOT / "tools" / name, made.folder / "tools" / name)
@@ -94,9 +104,19 @@ def new_checkout(folder: Path) -> Checkout:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A checkout that is set up, for tests that leave it so: a venv takes seconds."""
-    made = new_checkout(tmp_path_factory.mktemp("setup"))
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("python")
+    path = folder / "python3"
+    real = os.path.realpath(sys.executable)
+    path.write_text(INTERPRETER.format(python=real, template=folder / "template"))
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, python: Path) -> Checkout:
+    """A checkout that is set up, for tests that leave it so."""
+    made = new_checkout(tmp_path_factory.mktemp("setup"), python)
     said = made.set_up()
     assert "making .venv" in said
     assert ("more slowly" in said) != UV.exists()
@@ -104,8 +124,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 
 @pytest.fixture
-def bare(tmp_path: Path) -> Checkout:
-    return new_checkout(tmp_path)
+def bare(tmp_path: Path, python: Path) -> Checkout:
+    return new_checkout(tmp_path, python)
 
 
 def installer(checkout: Checkout) -> str:
@@ -124,27 +144,27 @@ def test_a_second_run_does_nothing_by_whatever_path(whole: Checkout) -> None:
     assert whole.set_up() == ""
     link = whole.folder.with_name("link")
     link.symlink_to(whole.folder)
-    assert Checkout(link, whole.wheels).set_up() == ""
+    assert replace(whole, folder=link).set_up() == ""
 
 
 def test_a_checkout_goes_on_when_copied_and_when_moved(whole: Checkout) -> None:
-    copy = Checkout(whole.folder.with_name("copy"), whole.wheels)
+    copy = replace(whole, folder=whole.folder.with_name("copy"))
     subprocess.run(["cp", "-a", whole.folder, copy.folder], check=True, timeout=60)
     copy.set_up(PYTHON="")
     assert copy.hello() == copy.venv
     assert whole.hello() == whole.venv
 
-    moved = Checkout(whole.folder.with_name("a blank, 100% o'clock"), whole.wheels)
+    moved = replace(whole, folder=whole.folder.with_name("a blank, 100% o'clock"))
     copy.folder.rename(moved.folder)
     moved.set_up(PYTHON="")
     assert moved.hello() == moved.venv
     assert moved.set_up() == ""
 
 
-@pytest.mark.parametrize("python", ["/nowhere/python3", "/bin/sh"])
-def test_a_venv_whose_python_is_gone_or_another_is_made_anew(whole: Checkout, python: str) -> None:
+@pytest.mark.parametrize("other", ["/nowhere/python3", "/bin/sh"])
+def test_a_venv_whose_python_is_gone_or_another_is_made_anew(whole: Checkout, other: str) -> None:
     (whole.folder / ".venv/bin/python").unlink()
-    (whole.folder / ".venv/bin/python").symlink_to(python)
+    (whole.folder / ".venv/bin/python").symlink_to(other)
     assert "making .venv" in whole.set_up(PYTHON="")
     assert whole.hello() == whole.venv
 

@@ -220,8 +220,11 @@ def test_rights_without_an_authorizer_are_refused(brokers: Brokers, name: str) -
         run(brokers.first, "t", user(name, "read"))
 
 
-def play(folder: Path, broker: SecuredBroker, tasks: str, *arguments: str) -> str:
-    """Run the role on this machine, as a user would; return all that is said, most of it."""
+def play(folder: Path, broker: SecuredBroker, *plays: str) -> list[str]:
+    """Run the role on this machine, as a user would; return all that each play says, most of it.
+
+    A play is a file of the role's tasks, and may say that it is a check.
+    """
     login = dict(broker.security)
     given = {
         "kafka_topic_name": "declared",
@@ -233,13 +236,18 @@ def play(folder: Path, broker: SecuredBroker, tasks: str, *arguments: str) -> st
         "kafka_topic_remove_data_confirmed": True,
     }
     (folder / "given.json").write_text(json.dumps(given))
-    role = {"import_role": {"name": "kafka_topic", "tasks_from": tasks}}
-    (folder / "play.yml").write_text(
-        yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": [role]}])
-    )
+    book = []
+    for it in plays:
+        tasks, _, check = it.partition(" ")
+        role = {
+            "import_role": {"name": "kafka_topic", "tasks_from": tasks},
+            "check_mode": bool(check),
+        }
+        book.append({"hosts": "all", "gather_facts": False, "tasks": [role]})
+    (folder / "play.yml").write_text(yaml.safe_dump(book))
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,"]
     command += ["-c", "local", "-e", f"ansible_python_interpreter={sys.executable}"]
-    command += ["-e", f"@{folder}/given.json", "-vvv", "--diff", *arguments, "play.yml"]
+    command += ["-e", f"@{folder}/given.json", "-vvv", "--diff", "play.yml"]
     clean = {name: it for name, it in os.environ.items() if not name.startswith("ANSIBLE_")}
     done = subprocess.run(
         command,
@@ -254,15 +262,20 @@ def play(folder: Path, broker: SecuredBroker, tasks: str, *arguments: str) -> st
     assert done.returncode == 0, said
     for secret in (PASSWORD, broker.PASSWORD):
         assert secret not in said
-    return said
+    _, *parts = done.stdout.split("\nPLAY [all]")
+    assert len(parts) == len(plays), said
+    return parts
 
 
 def test_the_role_makes_topic_and_users_once_and_shows_no_password(
     secured_broker: SecuredBroker, tmp_path: Path
 ) -> None:
-    assert " changed=2 " in play(tmp_path, secured_broker, "main", "--check")
-    assert "of-a-play given its password" in play(tmp_path, secured_broker, "main")
-    assert " changed=0 " in play(tmp_path, secured_broker, "main")
+    checked, made, again = play(tmp_path, secured_broker, "main check", "main", "main")
+    changes = [said.count("\nchanged: [localhost]") for said in (checked, made, again)]
+    assert changes == [2, 2, 0]
+    assert "Would be: of-a-play given its password" in checked
+    assert "of-a-play given its password" in made
     send(secured_broker, "declared", "of-a-play")
-    assert " changed=2 " in play(tmp_path, secured_broker, "remove")
+    (removed,) = play(tmp_path, secured_broker, "remove")
+    assert removed.count("\nchanged: [localhost]") == 2
     assert rights(secured_broker, "of-a-play") == []

@@ -57,7 +57,10 @@ def play(*arguments: str | Path, folder: Path, **environment: str) -> str:
     return f"{done.stdout}{done.stderr}\nstatus {done.returncode}"
 
 
-@pytest.mark.parametrize("where", ["/", "a folder that everybody may write to"])
+# Here one place is enough, there the other: each run takes seconds.
+@pytest.mark.parametrize(
+    "where", ["/", pytest.param("a folder that everybody may write to", marks=pytest.mark.slow)]
+)
 def test_every_playbook_finds_its_roles_and_modules(copy: Path, where: str) -> None:
     files = [copy / "ansible" / name for name in PLAYBOOKS]
     inventories = ("-i", copy / "inventories/pipeline/hosts.yml", "-i", copy / "hosts.yml")
@@ -68,7 +71,9 @@ def test_every_playbook_finds_its_roles_and_modules(copy: Path, where: str) -> N
     assert said.count("playbook: ") == len(PLAYBOOKS)
 
 
-@pytest.mark.parametrize("where", ["elsewhere", "open", "named"])
+@pytest.mark.parametrize(
+    "where", [pytest.param("elsewhere", marks=pytest.mark.slow), "open", "named"]
+)
 def test_settings_that_are_not_in_use_are_told(copy: Path, where: str) -> None:
     # Refused soon after, by the first role: no archive is fetched here.
     wrong = ("-e", "common_time_sync=abc", "-e", "ansible_become=false")

@@ -125,7 +125,7 @@ def test_no_zookeeper_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 def test_a_producer_that_was_paused_ends_when_another_has_taken_over(
     broker: Broker, tmp_path: Path
 ) -> None:
-    setting = Setting(broker, tmp_path, titles=12_000)
+    setting = Setting(broker, tmp_path, titles=6000)
     shared = {"PROGRESS_SERVERS": broker.zookeeper_address, "MSGS_PER_SEC": "1000"}
     with setting.started(**shared) as paused:
         setting.wait_for_sent(1500)

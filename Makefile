@@ -39,6 +39,8 @@ vault_password := $(wildcard inventories/$(NAME)/.vault-password)
 ifneq ($(vault_password),)
 export ANSIBLE_VAULT_PASSWORD_FILE ?= $(CURDIR)/$(vault_password)
 endif
+# Where it is set (containers, mostly), each start of ansible-playbook would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 # Knobs given to make reach Ansible as they were typed (tools/knobs.py); all others stand in inventories/pipeline and in

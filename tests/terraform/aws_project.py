@@ -6,11 +6,14 @@ import json
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from .attached import attached
 from .aws_moto import Aws
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,6 +34,7 @@ class Project:
 
     folder: Path
     aws: Aws
+    provider: dict[str, str] = field(default_factory=dict)
 
     @property
     def root(self) -> Path:
@@ -48,6 +52,7 @@ class Project:
             env={
                 **environment(),
                 **self.aws.environment,
+                **self.provider,
                 "PATH": self.path,
                 "TF_VAR_delete_data": delete_data,
             },
@@ -97,7 +102,7 @@ def environment() -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("AWS_", "TF_VAR_", "TF_WORKSPACE", "TF_DATA_DIR"))
+        if not name.startswith(("AWS_", "TF_VAR_", "TF_WORKSPACE", "TF_DATA_DIR", "TF_REATTACH"))
     }
     return {**kept, "TF_CLI_CONFIG_FILE": cli_configuration()}
 
@@ -121,8 +126,9 @@ def copy_sources(folder: Path) -> None:
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=left)
 
 
-def copy_project(folder: Path, aws: Aws) -> Project:
-    """Copy the sources to a folder and init terraform/aws against moto."""
+@contextmanager
+def copied_project(folder: Path, aws: Aws) -> Iterator[Project]:
+    """Copy the sources to a folder, init terraform/aws against moto, and have its provider."""
     copy_sources(folder)
     (folder / "terraform/aws/override.tf").write_text(OVERRIDE)
     plugin = folder / "bin/session-manager-plugin"
@@ -131,4 +137,5 @@ def copy_project(folder: Path, aws: Aws) -> Project:
     plugin.chmod(0o755)
     project = Project(folder, aws)
     project.terraform("init", "-input=false", "-no-color")
-    return project
+    with attached(project.root, {**environment(), **aws.environment}) as provider:
+        yield replace(project, provider=provider)

@@ -6,14 +6,21 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from .attached import attached
 from .aws_project import ROOT, copy_sources, environment
 
 AWS = ROOT / "terraform/aws"
-TOPOLOGIES = sorted((ROOT / "terraform/topologies").glob("*.tfvars"))
+# That which has the most hosts, and the fewest groups on each, shows the most.
+TOPOLOGIES = [
+    pytest.param(path, id=path.stem, marks=[] if path.stem == "cluster" else pytest.mark.slow)
+    for path in sorted((ROOT / "terraform/topologies").glob("*.tfvars"))
+]
+NONE: Mapping[str, str] = {}
 EXPECTED = re.compile(r"expect_failures = (\[.*?\])", re.S)
 
 
@@ -26,12 +33,19 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "terraform/aws"
 
 
-def terraform(folder: Path, *arguments: str) -> str:
+@pytest.fixture(scope="module")
+def provider(project: Path) -> Iterator[Mapping[str, str]]:
+    """One of the provider for all plans: what is mocked still takes its schema."""
+    with attached(project, environment()) as found:
+        yield found
+
+
+def terraform(folder: Path, *arguments: str, provider: Mapping[str, str] = NONE) -> str:
     """Run terraform; fail with what it said unless it exits 0."""
     done = subprocess.run(
         ["terraform", *arguments, "-no-color"],
         cwd=folder,
-        env=environment(),
+        env={**environment(), **provider},
         capture_output=True,
         text=True,
         timeout=600,
@@ -41,19 +55,24 @@ def terraform(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_wrong_input_is_refused_and_right_input_taken(project: Path) -> None:
-    said = terraform(project, "test", "-filter=tests/inputs.tftest.hcl")
+def test_wrong_input_is_refused_and_right_input_taken(
+    project: Path, provider: Mapping[str, str]
+) -> None:
+    said = terraform(project, "test", "-filter=tests/inputs.tftest.hcl", provider=provider)
     runs = len(re.findall(r'^run "', (AWS / "tests/inputs.tftest.hcl").read_text(), re.M))
     assert f"Success! {runs} passed, 0 failed." in said
 
 
-@pytest.mark.parametrize("topology", TOPOLOGIES, ids=lambda path: path.stem)
-def test_every_topology_is_closed_and_encrypted(project: Path, topology: Path) -> None:
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_every_topology_is_closed_and_encrypted(
+    project: Path, provider: Mapping[str, str], topology: Path
+) -> None:
     said = terraform(
         project,
         "test",
         "-filter=tests/topology.tftest.hcl",
         f"-var-file=../topologies/{topology.name}",
+        provider=provider,
     )
     assert "Success! 4 passed, 0 failed." in said
 
@@ -67,14 +86,14 @@ def test_every_variable_with_a_validation_is_refused_something() -> None:
 
 
 def test_a_port_that_the_inventory_of_these_hosts_changes_is_opened(
-    project: Path, tmp_path: Path
+    project: Path, provider: Mapping[str, str]
 ) -> None:
     knobs = project.parents[1] / "inventories/aws/group_vars/all"
     knobs.mkdir(parents=True)
     try:
         (knobs / "ports.yml").write_text("kafka_port: 19092 # ours\nstreaming_metrics_port: 0\n")
         (knobs / "vault.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n3336\n")
-        said = terraform(project, "test", "-filter=tests/ports.tftest.hcl")
+        said = terraform(project, "test", "-filter=tests/ports.tftest.hcl", provider=provider)
     finally:
         shutil.rmtree(project.parents[1] / "inventories/aws")
     assert "Success! 1 passed, 0 failed." in said

@@ -37,7 +37,11 @@ INPUTS = {
     "subnet",
 }
 OUTPUTS = {"hosts", "inventory", "ssh_config", "urls", "output"}
-TOPOLOGIES = sorted((ROOT / "terraform/topologies").glob("*.tfvars"))
+# That which has the most hosts, and the fewest groups on each, shows the most.
+TOPOLOGIES = [
+    pytest.param(path, id=path.stem, marks=[] if path.stem == "cluster" else pytest.mark.slow)
+    for path in sorted((ROOT / "terraform/topologies").glob("*.tfvars"))
+]
 # A root that has nothing but the hand-off.
 HAND_OFF = """
 variable "hosts" {
@@ -166,7 +170,7 @@ def test_site_needs_no_group_that_no_host_can_have() -> None:
     assert groups_of_site() == set(json.loads(known[1]))
 
 
-@pytest.mark.parametrize("topology", TOPOLOGIES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("topology", TOPOLOGIES)
 def test_ansible_reads_the_inventory_of_every_topology(topology: Path, tmp_path: Path) -> None:
     # The hand-off alone, without hosts; the targets' own tests do it with theirs.
     shutil.copytree(ROOT / "terraform/modules", tmp_path / "modules")

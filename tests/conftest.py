@@ -84,6 +84,10 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["ANSIBLE_INVENTORY"] = ",".join(
         str(ROOT / "inventories" / folder / "hosts.yml") for folder in ("pipeline", target)
     )
+    # Of its secrets, if it has any, as make takes it.
+    password = ROOT / "inventories" / target / ".vault-password"
+    if password.exists():
+        os.environ.setdefault("ANSIBLE_VAULT_PASSWORD_FILE", str(password))
     # One connection for all that testinfra asks a host, where Ansible keeps its own.
     sockets = Path.home() / ".ansible" / "cp"
     sockets.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -261,7 +261,7 @@ ROWS: list[Row] = [
     ),
     Proven("imdb-streaming compact", "tests/spark/test_topic.py", "compact(spark, begun)"),
     Proven("imdb-streaming reprocess*", "tests/spark/test_presence.py", '["reprocess", "second"]'),
-    Reads("imdb-standby leader *", r"^\S+\n$", at="imdb-streaming", several=True),
+    Reads("sudo imdb-standby leader *", r"^\S+\n$", at="imdb-streaming", several=True),
     Proven("imdb-standby run *", "roles/streaming/vars/main.yml", "imdb-standby run"),
     Reads("readlink /opt/spark/current", r"\d+\.\d+\.\d+", at="spark-master"),
     Form("sudo rm -r /opt/spark/4.0.0", "removes what an upgrade has left"),

@@ -12,6 +12,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from .chaos_expected import Position, Stored
 from .chaos_messages import Planned
+from .messages import Connection
 
 #: While the broker is away the client holds so many unacknowledged messages, no more.
 IN_FLIGHT = 2_000
@@ -24,7 +25,9 @@ class Sender:
     A message whose acknowledgement was lost is sent again, and may then be in the topic twice.
     """
 
-    def __init__(self, bootstrap: str, topic: str, messages: Iterable[Planned], rate: float):
+    def __init__(
+        self, connection: Connection, topic: str, messages: Iterable[Planned], rate: float
+    ):
         """Begin, at so many messages a second; nothing is allowed yet."""
         #: Where each acknowledged message is.
         self.acknowledged: dict[Position, Planned] = {}
@@ -38,7 +41,7 @@ class Sender:
         self._allowed = 0
         self._stopping = threading.Event()
         self._producer = KafkaProducer(
-            bootstrap_servers=bootstrap,
+            **connection,
             acks="all",
             delivery_timeout_ms=120_000,
             request_timeout_ms=10_000,
@@ -103,13 +106,13 @@ class Sender:
         future.add_errback(lambda _: self._again.append(message))
 
 
-def read_back(bootstrap: str, topic: str, seconds: float = READ_SECONDS) -> list[Stored]:
+def read_back(connection: Connection, topic: str, seconds: float = READ_SECONDS) -> list[Stored]:
     """Return every message that a topic holds now, those of a partition in their order.
 
     Raises:
         AssertionError: They did not all come in time.
     """
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    consumer = KafkaConsumer(**connection, enable_auto_commit=False)
     try:
         partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or ()]
         consumer.assign(partitions)

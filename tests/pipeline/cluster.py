@@ -5,14 +5,16 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
-from hosts import Target, run
+from hosts import HostsError, Target, run
 from status import collect
 
 STATE = "ActiveState,InvocationID"
+
+It = TypeVar("It")
 
 
 def invocations(target: Target) -> dict[tuple[str, str], tuple[str, str]]:
@@ -75,15 +77,15 @@ def unsettled(target: Target, active: set[tuple[str, str]]) -> list[str]:
     return wrong
 
 
-class Watch:
-    """Tries ports all the time, and notes the most that were closed at one moment."""
+class Watch(Generic[It]):
+    """Looks at several all the time, and notes the most that were away at one moment."""
 
-    def __init__(self, addresses: Sequence[tuple[str, int]]) -> None:
-        """Begin to watch these hosts and ports."""
-        self._addresses = addresses
+    def __init__(self, several: Sequence[It], there: Callable[[It], bool]) -> None:
+        """Begin to watch these; `there` looks at one."""
+        self._several, self._there = several, there
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
-        self.most_away: list[tuple[str, int]] = []
+        self.most_away: list[It] = []
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -100,10 +102,20 @@ class Watch:
 
     def _watch(self) -> None:
         while not self._stopping.is_set():
-            away = [address for address in self._addresses if not accepts(address)]
+            away = [it for it in self._several if not self._there(it)]
             if len(away) > len(self.most_away):
                 self.most_away = away
             time.sleep(0.1)
+
+
+def is_active(target: Target, unit: tuple[str, str]) -> bool:
+    """Return whether a unit of a host is active; its ports may be closed to this machine."""
+    host, name = unit
+    command = ("systemctl", "show", "--property=ActiveState", "--value", name)
+    try:
+        return run(target, host, *command).strip() == "active"
+    except HostsError:
+        return False
 
 
 def accepts(address: tuple[str, int]) -> bool:

@@ -17,7 +17,7 @@ from ..variables import HostVariables, Variables
 from ..waiting import wait_for
 from .deployment import status_of, terraform, unit_states
 from .expected import Expected, expected_tables
-from .messages import Feeder, read_topic
+from .messages import Connection, Feeder, read_topic
 
 # Fixtures are found here by their names.
 from .survival_fixtures import active, outcomes, record, settled, traffic  # noqa: F401
@@ -75,10 +75,15 @@ def patience(variables: HostVariables) -> float:
 
 
 @pytest.fixture(scope="session")
-def bootstrap(target: Target, variables: HostVariables) -> str:
-    """The brokers' addresses for tools on this machine."""
+def connection(target: Target, variables: HostVariables) -> Connection:
+    """How tools on this machine connect to the brokers: as the operator, where they ask for one."""
     addresses = [target.hosts[host]["host_external_address"] for host in target.groups["kafka"]]
-    return ",".join(f"{address}:{variables['kafka_external_port']}" for address in addresses)
+    servers = [f"{address}:{variables['kafka_external_port']}" for address in addresses]
+    # The same login as on the hosts, where the CA's certificate lies elsewhere.
+    login = dict(variables["kafka_topic_security"])
+    if login:
+        login["ssl_cafile"] = f"{variables['certificates_store']}/ca.pem"
+    return {"bootstrap_servers": servers} | login
 
 
 @pytest.fixture(scope="session")
@@ -139,23 +144,23 @@ def finished(
 
 
 @pytest.fixture
-def steady_feeder(bootstrap: str, topic: str, patience: float) -> Generator[Feeder]:
+def steady_feeder(connection: Connection, topic: str, patience: float) -> Generator[Feeder]:
     """New movies at a steady rate, for tests of several hosts."""
-    with Feeder(bootstrap, topic, FED_PER_SECOND) as feeder:
+    with Feeder(connection, topic, FED_PER_SECOND) as feeder:
         feeder.flows(120 * patience)
         yield feeder
 
 
 @pytest.fixture
 def nothing_is_lost(
-    steady_feeder: Feeder, bootstrap: str, topic: str, tables: Tables, patience: float
+    steady_feeder: Feeder, connection: Connection, topic: str, tables: Tables, patience: float
 ) -> Callable[[], None]:
     """To be called at the end: what was acknowledged is in the topic and in silver, each once."""
 
     def check() -> None:
         steady_feeder.close()
         sent = steady_feeder.sent()
-        in_topic = [message.event_id for message in read_topic(bootstrap, topic, 120 * patience)]
+        in_topic = [message.event_id for message in read_topic(connection, topic, 120 * patience)]
         fed = [event_id for event_id in in_topic if event_id in sent]
         assert len(fed) == len(set(fed)), "a message is in the topic twice"
         assert set(fed) == sent, f"{len(sent - set(fed))} acknowledged messages are lost"

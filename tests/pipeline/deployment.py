@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from hosts import ROOT, HostsError, Target, host_running, run
 
-from ..variables import deploy_arguments
+from ..variables import HostVariables, deploy_arguments
 from ..waiting import wait_for
 
 PLAYBOOK_SECONDS = 600
@@ -220,6 +220,38 @@ def status_of(target: Target, unit: str) -> dict[str, Any]:
     text = run(target, host_running(target, unit), "cat", f"/run/{unit}/status.json")
     status: dict[str, Any] = json.loads(text)
     return status
+
+
+def asked(target: Target, host: str, unit: str) -> dict[str, Any]:
+    """Return what a host's Spark master or worker says of itself, asked where it is always open."""
+    answer: dict[str, Any] = json.loads(run(target, host, f"{unit}-ask"))
+    return answer
+
+
+# Prints what a web address answers; hosts have no curl.
+_FETCH = """
+import ssl, sys, urllib.request as r
+trusted = ssl.create_default_context(cafile=sys.argv[2] if len(sys.argv) > 2 else None)
+direct = r.build_opener(r.ProxyHandler({}), r.HTTPSHandler(context=trusted))
+print(direct.open(sys.argv[1], timeout=10).read().decode())
+"""
+
+
+def web_page(target: Target, variables: HostVariables, host: str, port: str, path: str) -> str:
+    """Return a page of a web UI of Spark's, asked on its host: secured, it is for that one alone.
+
+    Args:
+        target: the hosts.
+        variables: of any host.
+        host: that of the UI.
+        port: the name of the variable of its port.
+        path: the page's.
+    """
+    url = f"http://{target.hosts[host]['host_address']}:{variables[port]}{path}"
+    arguments = [url]
+    if variables["pipeline_security"]:
+        arguments = [f"https://127.0.0.1:{variables[port]}{path}", str(variables["pipeline_ca"])]
+    return run(target, host, "python3", "-", *arguments, stdin=_FETCH)
 
 
 def as_root(target: Target, unit: str, *command: str, seconds: float = 60) -> str:

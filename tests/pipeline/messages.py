@@ -18,6 +18,9 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from ..waiting import wait_for
 
+#: How a client on this machine connects to the brokers, as options of kafka-python.
+Connection = dict[str, Any]
+
 READ_SECONDS = 60
 
 # Movies of the tests' own have ids that IMDb does not give (its have seven or eight digits).
@@ -50,24 +53,24 @@ class Acknowledged(NamedTuple):
     at: float
 
 
-def read_topic(bootstrap: str, topic: str, seconds: float = READ_SECONDS) -> list[Message]:
+def read_topic(connection: Connection, topic: str, seconds: float = READ_SECONDS) -> list[Message]:
     """Return every message that the topic holds now.
 
     Raises:
         AssertionError: They did not all come in time.
     """
-    return list(stream_topic(bootstrap, topic, seconds))
+    return list(stream_topic(connection, topic, seconds))
 
 
-def stream_topic(bootstrap: str, topic: str, seconds: float = READ_SECONDS) -> Iterator[Message]:
+def stream_topic(
+    connection: Connection, topic: str, seconds: float = READ_SECONDS
+) -> Iterator[Message]:
     """Give every message that the topic holds now, for topics that are large.
 
     Raises:
         AssertionError: They did not all come in time.
     """
-    consumer = KafkaConsumer(
-        bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
-    )
+    consumer = KafkaConsumer(**connection, auto_offset_reset="earliest", enable_auto_commit=False)
     try:
         partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or ()]
         consumer.assign(partitions)
@@ -77,7 +80,7 @@ def stream_topic(bootstrap: str, topic: str, seconds: float = READ_SECONDS) -> I
         while any(consumer.position(partition) < end for partition, end in ends.items()):
             at = {tp.partition: consumer.position(tp) for tp in partitions}
             assert time.monotonic() < limit, (
-                f"{topic} at {bootstrap} was not read within {seconds:g} s: "
+                f"{topic} was not read within {seconds:g} s: "
                 f"at {at} of { ({tp.partition: end for tp, end in ends.items()}) }"
             )
             for records in consumer.poll(timeout_ms=1000).values():
@@ -106,7 +109,7 @@ class Feeder:
     it, and sends again what was not. So each movie that it counts as sent must be in silver, once.
     """
 
-    def __init__(self, bootstrap: str, topic: str, per_second: float = 20) -> None:
+    def __init__(self, connection: Connection, topic: str, per_second: float = 20) -> None:
         """Begin to send."""
         self._topic = topic
         self._per_second = per_second
@@ -120,7 +123,7 @@ class Feeder:
         self._guard = threading.Lock()
         self._stopping = threading.Event()
         self._producer = KafkaProducer(
-            bootstrap_servers=bootstrap,
+            **connection,
             acks="all",
             delivery_timeout_ms=300_000,
             request_timeout_ms=10_000,

@@ -15,7 +15,7 @@ from status import collect
 from ..variables import HostVariables
 from ..waiting import wait_for
 from .cluster import active_units, unsettled
-from .messages import Feeder
+from .messages import Connection, Feeder
 from .readers_apart import ReadersApart
 from .silver_watch import SilverWatch
 from .survival import HEAD, Outcome, Traffic
@@ -58,7 +58,7 @@ def traffic(
     target: Target,
     variables: HostVariables,
     finished: dict[str, Any],
-    bootstrap: str,
+    connection: Connection,
     topic: str,
     tables: Tables,
     patience: float,
@@ -67,7 +67,7 @@ def traffic(
     """Movies that flow, and readers that read, from the first test of this file to the last."""
     assert finished["sent"] > 0
     with ExitStack() as stack:
-        feeder = stack.enter_context(Feeder(bootstrap, topic, PER_SECOND))
+        feeder = stack.enter_context(Feeder(connection, topic, PER_SECOND))
         feeder.flows(120 * patience)
         watch = SilverWatch(tables)
         stack.callback(watch.stop)

@@ -26,7 +26,7 @@ from .chaos_readers import Readers
 from .chaos_run import Chaos, everything_consumed, journals
 from .chaos_sender import Sender, read_back
 from .deployment import run_playbook, status_of
-from .messages import FED_DIGITS
+from .messages import FED_DIGITS, Connection
 from .tables import Tables
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
@@ -63,7 +63,7 @@ def survived(
     chaos: Chaos,
     quick_batches: None,
     finished: dict[str, Any],
-    bootstrap: str,
+    connection: Connection,
     topic: str,
     tables: Tables,
     patience: float,
@@ -75,7 +75,7 @@ def survived(
     begin = time.time_ns() // 1_000_000
     first = begin * 100 % 10**FED_DIGITS
     messages = plan(chaos.seed, chaos.records, first, begin - 2 * chaos.records)
-    sender = Sender(bootstrap, topic, messages, RATE)
+    sender = Sender(connection, topic, messages, RATE)
     readers = None
     try:
         sender.allow(1 / (chaos.kills + 2))
@@ -118,10 +118,10 @@ def survived(
 
 @pytest.fixture(scope="module")
 def stored(
-    survived: tuple[Sender, Readers], bootstrap: str, topic: str, chaos: Chaos
+    survived: tuple[Sender, Readers], connection: Connection, topic: str, chaos: Chaos
 ) -> list[Stored]:
     """All that the topic holds; other tests' and the producer's messages too."""
-    return read_back(bootstrap, topic)
+    return read_back(connection, topic)
 
 
 @pytest.fixture(scope="module")

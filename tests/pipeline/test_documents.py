@@ -11,8 +11,10 @@ import select
 import shlex
 import signal
 import socket
+import ssl
 import subprocess
 import time
+import urllib.request
 from functools import partial
 
 import pandas
@@ -23,7 +25,7 @@ from hosts import ROOT, UIS, Target, host_running
 from ..direct import DIRECT
 from ..documents import commands
 from ..proofs import JOURNAL_LINE, Changes, Reads, as_here, row_of
-from ..variables import deploy_arguments
+from ..variables import HostVariables, deploy_arguments
 from ..waiting import wait_for
 
 SECONDS = 60
@@ -137,15 +139,24 @@ def test_the_status_pages_commands_show_the_journals(page: str, patience: float)
 
 @pytest.mark.verify
 def test_the_status_pages_addresses_answer(page: str) -> None:
-    addresses = re.findall(r"^Web UI +.*: (http://\S+)$", page, re.MULTILINE)
+    addresses = re.findall(r"^Web UI +.*: (https?://[^\s,]+)", page, re.MULTILINE)
     assert len(addresses) == len(UIS)
+    if "by make tunnel" in page:
+        # See below.
+        assert addresses == [f"https://localhost:{port}" for _, port in UIS.values()]
+        return
     for address in addresses:
         assert "Spark" in fetch(address)
 
 
-def fetch(address: str) -> str:
-    """Return what a web address answers."""
-    with DIRECT.open(address, timeout=30) as answer:
+def fetch(address: str, ca: str = "") -> str:
+    """Return what a web address answers; by a certificate of this CA, where there is one."""
+    if not ca:
+        with DIRECT.open(address, timeout=30) as answer:
+            return str(answer.read().decode())
+    trusted = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca))
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}), trusted)
+    with direct.open(address, timeout=30) as answer:
         return str(answer.read().decode())
 
 
@@ -162,7 +173,11 @@ def test_the_readmes_python_reads_the_tables_that_the_status_page_names(page: st
 
 
 @pytest.mark.verify
-def test_the_tunnel_leads_to_the_web_uis(target: Target, patience: float) -> None:
+def test_the_tunnel_leads_to_the_web_uis(
+    target: Target, variables: HostVariables, patience: float
+) -> None:
+    ca = f"{variables['certificates_store']}/ca.pem" if variables["pipeline_security"] else ""
+    start = "https" if ca else "http"
     ports = [port for _, port in UIS.values()]
     for port in ports:
         with socket.socket() as probe:
@@ -184,11 +199,11 @@ def test_the_tunnel_leads_to_the_web_uis(target: Target, patience: float) -> Non
             for port in ports:
                 wait_for(
                     f"localhost:{port} answers",
-                    partial(fetch, f"http://127.0.0.1:{port}"),
+                    partial(fetch, f"{start}://127.0.0.1:{port}", ca),
                     lambda answer: "Spark" in answer,
                     SECONDS * patience,
                 )
         finally:
             os.killpg(tunnel.pid, signal.SIGINT)
             said, _ = tunnel.communicate(timeout=10)
-    assert [f"http://localhost:{port}" in said for port in ports] == [True] * len(ports), said
+    assert [f"{start}://localhost:{port}" in said for port in ports] == [True] * len(ports), said

@@ -10,11 +10,9 @@ from typing import Any
 
 import pytest
 from hosts import STANDING_BY, HostsError, Target, host_running, run
-from kazoo.client import KazooClient
 
-from ..direct import DIRECT
-from ..variables import HostVariables
 from ..waiting import wait_for
+from .deployment import asked
 from .messages import Feeder
 from .tables import Tables
 
@@ -122,21 +120,15 @@ def test_a_job_that_is_killed_is_replaced_at_once(
 
 
 @pytest.fixture
-def sending(target: Target, variables: HostVariables, patience: float) -> str:
+def sending(target: Target, patience: float) -> str:
     """The host that runs the producer, in the midst of sending everything anew."""
     hosts = target.groups["producer"]
     if len(hosts) < 2:
         pytest.fail("this topology has no standby for the producer: use three or cluster")
     for host in hosts:
         run(target, host, "sudo", "systemctl", "stop", "imdb-producer", timeout=60 * patience)
-    server = target.hosts[target.groups["zookeeper"][0]]["host_external_address"]
-    zookeeper = KazooClient(f"{server}:{variables['zookeeper_client_port']}", timeout=30)
-    zookeeper.start(timeout=60)
-    try:
-        zookeeper.delete("/imdb-pipeline/imdb-producer-progress", recursive=True)
-    finally:
-        zookeeper.stop()
-        zookeeper.close()
+    forget = ("sudo", "zkCli.sh", "deleteall", "/imdb-pipeline/imdb-producer-progress")
+    run(target, target.groups["zookeeper"][0], *forget, timeout=60 * patience)
     for host in hosts:
         run(target, host, "sudo", "systemctl", "start", "--no-block", "imdb-producer")
     found: list[str] = wait_for(
@@ -191,14 +183,13 @@ def is_the_rest(found: dict[str, Any], before: dict[str, Any]) -> bool:
 @pytest.mark.slow
 def test_a_spark_master_that_is_killed_is_replaced(
     target: Target,
-    variables: HostVariables,
     patience: float,
     nothing_is_lost: Callable[[], None],
     say: Callable[[str], None],
 ) -> None:
     if len(target.groups["spark_master"]) < 2:
         pytest.fail("this topology has no second Spark master: use three or cluster")
-    look = partial(leading_masters, target, str(variables["spark_master_webui_port"]))
+    look = partial(leading_masters, target)
     everything = {"workers": len(target.groups["spark_worker"]), "applications": 1}
 
     def all_is_known(found: dict[str, dict[str, int]]) -> bool:
@@ -217,13 +208,11 @@ def test_a_spark_master_that_is_killed_is_replaced(
     nothing_is_lost()
 
 
-def leading_masters(target: Target, port: str) -> dict[str, dict[str, int]]:
+def leading_masters(target: Target) -> dict[str, dict[str, int]]:
     """Return the numbers of live workers and applications that each leading master knows."""
     found = {}
     for host in target.groups["spark_master"]:
-        address = target.hosts[host]["host_external_address"]
-        with DIRECT.open(f"http://{address}:{port}/json/", timeout=10) as answer:
-            state = json.load(answer)
+        state = asked(target, host, "spark-master")
         if state["status"] == "ALIVE":
             found[host] = {
                 "workers": state["aliveworkers"],

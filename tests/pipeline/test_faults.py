@@ -31,7 +31,7 @@ from .deployment import (
     unit_states,
 )
 from .expected import SILVER_COLUMNS, Expected, expected_genre_counts
-from .messages import Feeder
+from .messages import Connection, Feeder
 from .power import cut_power, state_folder
 from .tables import Tables, same_values
 
@@ -43,12 +43,12 @@ EXECUTOR = "[C]oarseGrainedExecutorBackend"
 
 @pytest.fixture(scope="module")
 def feeder(
-    target: Target, finished: dict[str, Any], bootstrap: str, topic: str
+    target: Target, finished: dict[str, Any], connection: Connection, topic: str
 ) -> Generator[Feeder]:
     """New movies at a steady rate, while the producer sends its own again."""
     assert finished["sent"] > 0
     send_again(target)
-    with Feeder(bootstrap, topic) as feeder:
+    with Feeder(connection, topic) as feeder:
         yield feeder
 
 

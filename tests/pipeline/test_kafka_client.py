@@ -10,7 +10,7 @@ import pytest
 from ..variables import HostVariables
 from ..waiting import wait_for
 from .expected import Expected
-from .messages import Message, canonical, event_id_of, read_topic
+from .messages import Connection, Message, canonical, event_id_of, read_topic
 from .tables import Tables
 
 pytestmark = pytest.mark.verify
@@ -28,10 +28,10 @@ FIELDS = [
 
 @pytest.fixture(scope="module")
 def messages(
-    finished: dict[str, Any], bootstrap: str, topic: str, patience: float
+    finished: dict[str, Any], connection: Connection, topic: str, patience: float
 ) -> list[Message]:
     """Every message of the topic, once the producer has sent everything."""
-    return read_topic(bootstrap, topic, seconds=60 * patience)
+    return read_topic(connection, topic, seconds=60 * patience)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from kafka import KafkaProducer
 
 from ..waiting import wait_for
 from .deployment import as_root, status_of
-from .messages import canonical, event_id_of, movie
+from .messages import Connection, canonical, event_id_of, movie
 from .tables import Tables
 
 pytestmark = pytest.mark.faults
@@ -55,10 +55,10 @@ def known(target: Target) -> int:
 
 @pytest.fixture(scope="module")
 def sent(
-    target: Target, bootstrap: str, topic: str, tables: Tables, known: int, patience: float
+    target: Target, connection: Connection, topic: str, tables: Tables, known: int, patience: float
 ) -> dict[str, Sent]:
     """Each malformed message, once the job has passed them and the good one after them."""
-    producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all")
+    producer = KafkaProducer(**connection, acks="all")
     first = time.time_ns() // 1_000_000 * 100
     found = {}
     try:

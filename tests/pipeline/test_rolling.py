@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hosts import Target, run
@@ -15,7 +16,7 @@ from status import collect
 
 from ..variables import HostVariables
 from ..waiting import wait_for
-from .cluster import Watch, invocations, restarted
+from .cluster import Watch, accepts, invocations, is_active, restarted
 from .deployment import cut_off_after, run_playbook
 from .messages import Feeder
 from .silver_watch import SilverWatch
@@ -66,7 +67,7 @@ def test_a_roll_restarts_every_broker_and_server_and_loses_nothing(
     say: Callable[[str], None],
 ) -> None:
     before, began = invocations(target), time.monotonic()
-    with Watch(brokers) as watch:
+    with Watch(brokers, accepts) as watch:
         roll = run_playbook("-e", '{"roll_units": ["zookeeper", "kafka"]}', playbook="roll.yml")
     seconds = time.monotonic() - began
     assert roll.exit_code == 0, roll.end
@@ -95,7 +96,7 @@ def test_a_changed_setting_restarts_the_brokers_one_after_the_other(
     assert heap != "900m"
     for value in ("900m", heap):
         before = invocations(target)
-        with Watch(brokers) as watch:
+        with Watch(brokers, accepts) as watch:
             deployed = run_playbook("-e", f"kafka_heap_size={value}")
         assert deployed.exit_code == 0, deployed.end
         assert len(watch.most_away) == 1, f"away at once: {watch.most_away}"
@@ -109,10 +110,9 @@ def test_a_changed_setting_restarts_the_brokers_one_after_the_other(
 def test_a_changed_setting_restarts_spark_one_host_after_the_other(
     target: Target, variables: HostVariables, nothing_is_lost: Callable[[], None]
 ) -> None:
-    ports = {"spark_master": "spark_master_port", "spark_worker": "spark_worker_port"}
-    addresses = [
-        (target.hosts[host]["host_address"], int(variables[port]))
-        for group, port in ports.items()
+    units = [
+        (host, group.replace("_", "-"))
+        for group in ("spark_master", "spark_worker")
         for host in target.groups[group]
     ]
     own = {
@@ -122,13 +122,11 @@ def test_a_changed_setting_restarts_spark_one_host_after_the_other(
     for more in (1, 0):
         asked = [f"-e{name}={value + more}" for name, value in own.items()]
         before, leader = invocations(target), leading_master(target)
-        with Watch(addresses) as watch:
+        with Watch(units, partial(is_active, target)) as watch:
             deployed = run_playbook(*asked)
         assert deployed.exit_code == 0, deployed.end
         assert len(watch.most_away) == 1, f"away at once: {watch.most_away}"
-        assert restarted(before, invocations(target)) == {
-            (host, group.replace("_", "-")) for group in ports for host in target.groups[group]
-        }
+        assert restarted(before, invocations(target)) == set(units)
         # The one that leads comes last, so that the lead moves once.
         assert leading_master(target) != leader
     nothing_is_lost()
@@ -173,7 +171,7 @@ def test_kafka_is_upgraded_and_goes_back_without_a_pause(
     assert own != OTHER_KAFKA
     for version in (OTHER_KAFKA, own):
         before = invocations(target)
-        with Watch(brokers) as watch:
+        with Watch(brokers, accepts) as watch:
             done = run_playbook("-e", f"kafka_version={version}", playbook="upgrade.yml")
         assert done.exit_code == 0, done.end
         assert len(watch.most_away) == 1, f"away at once: {watch.most_away}"

@@ -9,10 +9,10 @@ import pytest
 from hosts import Target, host_running, load, run
 from kafka import KafkaAdminClient
 
-from ..direct import DIRECT
 from ..variables import HostVariables
 from ..waiting import wait_for
-from .deployment import run_playbook
+from .deployment import asked, run_playbook
+from .messages import Connection
 from .power import apply, hosts_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -25,9 +25,9 @@ NEW = {
 NEW_ID = 4
 
 
-def replicas(bootstrap: str) -> dict[str, set[int]]:
+def replicas(connection: Connection) -> dict[str, set[int]]:
     """Return the brokers that hold each partition."""
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = KafkaAdminClient(**connection)
     try:
         return {
             f"{topic['name']}-{row['partition_index']}": set(row["replica_nodes"])
@@ -56,7 +56,7 @@ def state_of_worker(target: Target, host: str) -> str:
 
 def test_a_broker_and_a_worker_join_and_leave_again(
     target: Target,
-    bootstrap: str,
+    connection: Connection,
     patience: float,
     nothing_is_lost: Callable[[], None],
 ) -> None:
@@ -65,13 +65,13 @@ def test_a_broker_and_a_worker_join_and_leave_again(
     try:
         apply(target, before | NEW)
         play(playbook="scale.yml")
-        placed = replicas(bootstrap)
+        placed = replicas(connection)
         assert all(len(brokers) == 3 for brokers in placed.values()), placed
         # It shares its rack with another, and with it the replicas of that rack.
         assert any(NEW_ID in brokers for brokers in placed.values()), placed
 
         leave([broker, worker])
-        placed = replicas(bootstrap)
+        placed = replicas(connection)
         assert all(len(brokers - {NEW_ID}) == 3 for brokers in placed.values()), placed
         assert NEW_ID not in set().union(*placed.values())
         assert state_of_worker(load(target.name), worker) == "inactive"
@@ -84,13 +84,12 @@ def test_a_broker_and_a_worker_join_and_leave_again(
 
 def test_a_worker_that_leaves_finishes_its_tasks(
     target: Target,
-    variables: HostVariables,
     patience: float,
     nothing_is_lost: Callable[[], None],
 ) -> None:
     busy = wait_for(
         "the job has executors",
-        lambda: workers_in_use(target, str(variables["spark_master_webui_port"])),
+        lambda: workers_in_use(target),
         lambda found: len(found) > 0,
         60 * patience,
     )
@@ -107,14 +106,12 @@ def test_a_worker_that_leaves_finishes_its_tasks(
     nothing_is_lost()
 
 
-def workers_in_use(target: Target, port: str) -> list[str]:
+def workers_in_use(target: Target) -> list[str]:
     """Return the hosts of the workers that have executors, as the leading master says."""
     names = {str(it["host_address"]): name for name, it in target.hosts.items()}
     found = []
     for host in target.groups["spark_master"]:
-        address = target.hosts[host]["host_external_address"]
-        with DIRECT.open(f"http://{address}:{port}/json/", timeout=10) as answer:
-            workers = json.load(answer)["workers"]
+        workers = asked(target, host, "spark-master")["workers"]
         # Those that have left are listed for a while, as they were.
         alive = [it for it in workers if it["state"] == "ALIVE"]
         found += [names[it["host"]] for it in alive if it["coresused"] > 0]
@@ -146,7 +143,7 @@ def test_who_cannot_leave_is_refused(target: Target, group: str | None, named: s
 def test_a_lost_host_comes_back_empty_and_is_filled_again(
     target: Target,
     variables: HostVariables,
-    bootstrap: str,
+    connection: Connection,
     patience: float,
     nothing_is_lost: Callable[[], None],
 ) -> None:
@@ -164,7 +161,9 @@ def test_a_lost_host_comes_back_empty_and_is_filled_again(
         lambda text: wanted in text.split(),
         30 * patience,
     )
-    assert all(target.hosts[host]["host_id"] in brokers for brokers in replicas(bootstrap).values())
+    assert all(
+        target.hosts[host]["host_id"] in brokers for brokers in replicas(connection).values()
+    )
     nothing_is_lost()
 
 

@@ -24,7 +24,7 @@ from ..waiting import wait_for
 from .cluster import unsettled
 from .deployment import run_playbook
 from .expected import Expected, expected_genre_counts
-from .messages import stream_topic
+from .messages import Connection, stream_topic
 from .network_cut import WAYS, network_cut
 from .power import apply, cut_power, hosts_of, state_folder
 from .survival import Traffic
@@ -186,7 +186,7 @@ def test_in_the_end_every_row_is_there_once(
     traffic: Traffic,
     tables: Tables,
     expected: Expected,
-    bootstrap: str,
+    connection: Connection,
     topic: str,
     patience: float,
 ) -> None:
@@ -199,7 +199,7 @@ def test_in_the_end_every_row_is_there_once(
     assert not said["problems"], f"TEST_SEED={SEED}\n" + "\n".join(said["problems"])
     assert all(said["reads"].values()), said["reads"]
 
-    topic_has = Counter(it.event_id for it in stream_topic(bootstrap, topic, 900 * patience))
+    topic_has = Counter(it.event_id for it in stream_topic(connection, topic, 900 * patience))
     lost = [event_id for event_id in sent if event_id not in topic_has]
     assert not lost, f"TEST_SEED={SEED}: {len(lost)} acknowledged messages are not in the topic"
     if not traffic.feeder.failed():

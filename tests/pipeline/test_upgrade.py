@@ -16,11 +16,18 @@ from dataclasses import dataclass
 import pytest
 from hosts import Target, run
 
-from ..direct import DIRECT
 from ..variables import HostVariables
 from ..waiting import wait_for
-from .deployment import as_root, cut_off_after, restarts_just, run_playbook, unit_state, unit_states
-from .messages import Feeder, read_topic
+from .deployment import (
+    as_root,
+    cut_off_after,
+    restarts_just,
+    run_playbook,
+    unit_state,
+    unit_states,
+    web_page,
+)
+from .messages import Connection, Feeder, read_topic
 from .tables import Tables
 
 pytestmark = [pytest.mark.deploy, pytest.mark.slow]
@@ -57,9 +64,9 @@ def installed(target: Target, unit: str, name: str) -> Installed:
 
 
 @pytest.fixture(scope="module")
-def feeder(bootstrap: str, topic: str) -> Generator[Feeder]:
+def feeder(connection: Connection, topic: str) -> Generator[Feeder]:
     """New movies at a steady rate."""
-    with Feeder(bootstrap, topic) as feeder:
+    with Feeder(connection, topic) as feeder:
         yield feeder
 
 
@@ -91,14 +98,14 @@ def test_check_with_other_versions_changes_nothing(target: Target) -> None:
 
 @pytest.mark.usefixtures("_nothing_lost_or_doubled")
 def test_kafka_goes_to_another_version_and_back(
-    target: Target, variables: HostVariables, bootstrap: str, topic: str, patience: float
+    target: Target, variables: HostVariables, connection: Connection, topic: str, patience: float
 ) -> None:
     own = str(variables["kafka_version"])
     start = installed(target, "kafka", "kafka")
     assert start.current == own != OTHER_KAFKA
 
     for version in (OTHER_KAFKA, own):
-        records = {(it.partition, it.offset): it for it in read_topic(bootstrap, topic)}
+        records = {(it.partition, it.offset): it for it in read_topic(connection, topic)}
         stopped = unit_state(target, "kafka")
         restarts_just(target, "kafka_version", version, {"kafka"}, patience)
         assert broker_version(target) == {version}
@@ -109,7 +116,7 @@ def test_kafka_goes_to_another_version_and_back(
         journal = as_root(target, "kafka", *of_invocation(stopped.invocation))
         assert not re.search(LOST_CLASSES, journal), journal
         assert "shut down completed" in journal
-        after = {(it.partition, it.offset): it for it in read_topic(bootstrap, topic)}
+        after = {(it.partition, it.offset): it for it in read_topic(connection, topic)}
         assert {at: after.get(at) for at in records} == records
 
 
@@ -149,9 +156,7 @@ def wait_for_spark(target: Target, variables: HostVariables, version: str, patie
     """Wait until all that runs of Spark runs in a version: its command, daemons, job, executor."""
 
     def page(unit: str, port: str, path: str) -> str:
-        address = target.hosts[target.host_of(unit)]["host_external_address"]
-        with DIRECT.open(f"http://{address}:{variables[port]}{path}", timeout=10) as answer:
-            return str(answer.read().decode())
+        return web_page(target, variables, target.host_of(unit), port, path)
 
     def versions() -> dict[str, set[str]]:
         submit = as_root(target, "imdb-streaming", "spark-submit --version 2>&1")

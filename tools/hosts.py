@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +36,10 @@ UIS = {
     "Spark worker": ("spark_worker", 8081),
     "Streaming job": ("streaming", 4040),
 }
+# By TLS, which the unit of a master tells of, they are for their own host alone; the job's is on
+# another port then.
+BY_TLS = "-Dspark.ssl.standalone.port="
+TLS_PORTS = {4040: 4440}
 
 
 class HostsError(Exception):
@@ -164,9 +169,18 @@ def host_running(target: Target, unit: str) -> str:
     return first
 
 
-def attend(command: list[str]) -> int:
-    """Run a command on this terminal until it ends or Ctrl-C; return its exit code."""
+def attend(*commands: list[str]) -> int:
+    """Run commands on this terminal until one ends or Ctrl-C; return its exit code."""
+    processes = [subprocess.Popen(command) for command in commands]
     try:
-        return subprocess.call(command)
+        while True:
+            for process in processes:
+                if (code := process.poll()) is not None:
+                    return code
+            time.sleep(0.1)
     except KeyboardInterrupt:
         return 0
+    finally:
+        for process in processes:
+            process.terminate()
+            process.wait()

@@ -18,6 +18,8 @@ from typing import Any
 
 MASTER_UNIT = Path("/etc/systemd/system/spark-master.service")
 MASTER_ASK = "/usr/local/bin/spark-master-ask"
+# What the unit says where the page is by TLS.
+BY_TLS = "-Dspark.ssl.standalone.port="
 PRODUCER_LIBRARIES = "/opt/imdb-producer/current/lib"
 
 
@@ -81,11 +83,18 @@ def master() -> dict[str, Any]:
     try:
         unit = MASTER_UNIT.read_text(encoding="utf-8")
         found = dict(re.findall(r"--(host|webui-port) (\S+)", unit))
-        said = secured_master() if "-Dspark.ssl.standalone.port=" in unit else plain_master(found)
+        said = secured_master() if BY_TLS in unit else plain_master(found)
     except (OSError, KeyError, ValueError, subprocess.SubprocessError) as error:
         return {"error": f"{type(error).__name__}: {error}"}
     alive = [worker["host"] for worker in said["workers"] if worker["state"] == "ALIVE"]
     return {"role": said["status"].lower(), "workers": sorted(alive)}
+
+
+def pages_by_tls() -> bool:
+    """Return whether this host's Spark master has its page by TLS, for its own host alone."""
+    with contextlib.suppress(FileNotFoundError):
+        return BY_TLS in MASTER_UNIT.read_text(encoding="utf-8")
+    return False
 
 
 def plain_master(found: dict[str, str]) -> dict[str, Any]:
@@ -195,6 +204,7 @@ def main() -> None:
         found["ensemble"] = ensemble()
     if "spark-master" in names:
         found["master"] = master()
+        found["pages_by_tls"] = pages_by_tls()
     if "imdb-producer" in names and (settings := environment("/etc/imdb-producer/producer.env")):
         found["producer"] = status("imdb-producer")
         found["topic"] = topic(settings)

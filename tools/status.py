@@ -39,6 +39,7 @@ def collect(target: Target) -> dict[str, Any]:
         answers = dict(
             zip(target.hosts, pool.map(lambda host: probe(target, host), target.hosts), strict=True)
         )
+    by_tls = any(answer.get("pages_by_tls") for answer in answers.values())
     state: dict[str, Any] = {
         "environment": target.name,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -56,7 +57,12 @@ def collect(target: Target) -> dict[str, Any]:
             for host, answer in answers.items()
         },
         "urls": {
-            f"{title} ({host})": f"http://{target.hosts[host]['host_external_address']}:{port}"
+            f"{title} ({host})": (
+                # What make tunnel brings here.
+                f"https://localhost:{port}"
+                if by_tls
+                else f"http://{target.hosts[host]['host_external_address']}:{port}"
+            )
             for title, (group, port) in UIS.items()
             for host in target.groups[group]
             # A host that stands by for the job has no page of it.
@@ -197,7 +203,8 @@ def render_places(state: dict[str, Any], target: Target) -> Iterator[str]:
     for title, url in state["urls"].items():
         kind = title.partition(" (")[0]
         if kind not in shown:
-            yield f"Web UI     {title}: {url}"
+            by_tunnel = f", by make tunnel{named(target.name)}" if "//localhost" in url else ""
+            yield f"Web UI     {title}: {url}{by_tunnel}"
         shown.add(kind)
     journal = target.ssh(target.host_of("kafka"), "journalctl", "-u", "kafka")
     yield f"Logs       {shlex.join(part.removeprefix(f'{ROOT}/') for part in journal)}"
@@ -206,8 +213,12 @@ def render_places(state: dict[str, Any], target: Target) -> Iterator[str]:
 
 def make_logs(environment: str, unit: str) -> str:
     """Return the command that follows a unit's journal."""
-    name = "" if environment == "local" else f" NAME={environment}"
-    return f"make logs{name} UNIT={unit}"
+    return f"make logs{named(environment)} UNIT={unit}"
+
+
+def named(environment: str) -> str:
+    """Return what a command of make's is given to find an environment."""
+    return "" if environment == "local" else f" NAME={environment}"
 
 
 def has_output(state: dict[str, Any]) -> bool:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 
-from hosts import UIS, HostsError, attend, host_running, load
+from hosts import BY_TLS, TLS_PORTS, UIS, HostsError, Target, attend, host_running, load, run
 
 
 def main() -> int:
@@ -18,21 +19,37 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         target = load(arguments.environment)
-        through = target.host_of("spark-master")
+        commands = list(forwards(target))
     except HostsError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
-    command = ["ssh", "-F", str(target.ssh_config), "-N", "-o", "ExitOnForwardFailure=yes"]
+    print("Ctrl-C ends it.", flush=True)
+    return attend(*commands)
+
+
+def forwards(target: Target) -> Iterator[list[str]]:
+    """Say where each web UI is, and give the commands that bring them there.
+
+    Raises:
+        HostsError: A host does not answer, or there is none.
+    """
+    through = target.host_of("spark-master")
+    by_tls = BY_TLS in run(target, through, "systemctl", "cat", "spark-master")
+    ssh = ["ssh", "-F", str(target.ssh_config), "-N", "-o", "ExitOnForwardFailure=yes"]
+    together = []
     for title, (group, port) in UIS.items():
         # The first host of each; a worker among many is reached through the master's page.
         for host in target.groups[group][:1]:
-            print(f"{title}: http://localhost:{port}", flush=True)
+            print(f"{title}: http{'s' * by_tls}://localhost:{port}", flush=True)
             # The page of the job is on the host that leads.
             serving = host_running(target, "imdb-streaming") if group == "streaming" else host
-            address = target.hosts[serving]["host_address"]
-            command += ["-L", f"127.0.0.1:{port}:{address}:{port}"]
-    print("Ctrl-C ends it.", flush=True)
-    return attend([*command, through])
+            here = f"127.0.0.1:{port}"
+            if by_tls:
+                yield [*ssh, "-L", f"{here}:127.0.0.1:{TLS_PORTS.get(port, port)}", serving]
+            else:
+                together += ["-L", f"{here}:{target.hosts[serving]['host_address']}:{port}"]
+    if together:
+        yield [*ssh, *together, through]
 
 
 if __name__ == "__main__":

@@ -52,3 +52,16 @@ def test_the_environment_local_needs_no_name(
         "ssh -F inventories/local/.ssh/config local-1 journalctl -u kafka",
         "make logs UNIT=imdb-streaming",
     ]
+
+
+def test_what_a_tunnel_brings_is_named_by_the_tunnel() -> None:
+    urls = {
+        "Spark master (a)": "https://localhost:8080",
+        "Spark worker (a)": "http://192.0.2.1:8081",
+    }
+    hand = Target("hand", {"a": {}}, {"kafka": ["a"]})
+    shown = list(render_places({"tables": None, "urls": urls}, hand))
+    assert shown[:2] == [
+        "Web UI     Spark master (a): https://localhost:8080, by make tunnel NAME=hand",
+        "Web UI     Spark worker (a): http://192.0.2.1:8081",
+    ]

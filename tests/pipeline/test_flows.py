@@ -249,7 +249,8 @@ def test_hosts_listen_on_ports_of_the_table_alone(target: Target, flows: list[Fl
         groups = {"hosts", *groups_of(target, host)}
         for line in run(target, host, "sudo", "ss", "-Hltnp").splitlines():
             address, _, port = line.split()[3].rpartition(":")
-            address = address.strip("[]").partition("%")[0]
+            # Java's sockets are for both kinds of addresses.
+            address = address.strip("[]").partition("%")[0].removeprefix("::ffff:")
             if address != "*" and ip_address(address).is_loopback:
                 continue
             if not any(int(port) in flow.ports and flow.targets & groups for flow in flows):

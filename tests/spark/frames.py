@@ -23,15 +23,19 @@ def frame_of(
     more than what it tests. The session's times are of UTC, as the rows' are taken to be.
     """
     types = StructType.fromDDL(schema) if isinstance(schema, str) else schema
-    columns = {
-        field.name: pa.array([row[index] for row in rows], to_arrow_type(field.dataType))
-        for index, field in enumerate(types)
-    }
-    table = pa.table(columns)
-    half = table.num_rows // 2
-    # Each chunk becomes a partition.
-    halves = [part for part in (table.slice(0, half), table.slice(half)) if part.num_rows]
-    return spark.createDataFrame(pa.concat_tables(halves), types)
+    half = len(rows) // 2
+    # Each table becomes a partition. Spark takes no slice with a list that is null.
+    tables = [_table_of(part, types) for part in (rows[:half], rows[half:]) if part or not rows]
+    return spark.createDataFrame(pa.concat_tables(tables), types)
+
+
+def _table_of(rows: Sequence[tuple[Any, ...]], types: StructType) -> pa.Table:
+    return pa.table(
+        {
+            field.name: pa.array([row[index] for row in rows], to_arrow_type(field.dataType))
+            for index, field in enumerate(types)
+        }
+    )
 
 
 def assert_same_rows(

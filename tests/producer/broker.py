@@ -252,13 +252,16 @@ class Broker:
             consumer.assign(partitions)
             consumer.seek_to_beginning(*partitions)
             ends = consumer.end_offsets(partitions)
-            found: list[str] = []
+            # They come in any order, as soon as there is one.
+            found: dict[TopicPartition, list[str]] = {it: [] for it in sorted(partitions)}
             deadline = time.monotonic() + _PATIENCE
             while any(consumer.position(it) < ends[it] for it in partitions):
                 assert time.monotonic() < deadline, "the topic could not be read to its end"
-                for records in consumer.poll(timeout_ms=500).values():
-                    found += [dict(record.headers)["event_id"].decode() for record in records]
-            return found
+                for partition, records in consumer.poll(timeout_ms=500).items():
+                    found[partition] += [
+                        dict(record.headers)["event_id"].decode() for record in records
+                    ]
+            return [event_id for ids in found.values() for event_id in ids]
         finally:
             consumer.close()
 

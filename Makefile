@@ -11,6 +11,8 @@ TOPOLOGY :=
 ARCH     :=
 NAME     := $(or $(TARGET),local)
 DATASET  := sample
+# What `make rotate` changes.
+WHAT    :=
 # The words that let data go.
 DELETE_DATA :=
 CONFIRM     :=
@@ -96,6 +98,11 @@ hosts: ## Make the hosts alone, or bring back those that died (terraform apply)
 deploy: ## Install and configure everything on the hosts (ansible-playbook)
 	@$(setup)
 	@$(with_knobs) ansible-playbook ansible/site.yml $${knobs:+-e "$$knobs"}
+
+.PHONY: rotate
+rotate: ## Change secrets while the pipeline runs: make rotate WHAT=passwords (spark, all)
+	@$(setup)
+	@$(with_knobs) ansible-playbook ansible/rotate.yml $${knobs:+-e "$$knobs"} -e 'rotate=$(WHAT)'
 
 .PHONY: artifacts
 artifacts: ## Fetch and verify what is installed: Kafka, Spark, Python packages

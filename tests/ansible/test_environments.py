@@ -82,3 +82,47 @@ def test_terraform_hands_over_facts_of_hosts_alone() -> None:
     ]
     assert len(names) > 8
     assert [name for name in names if not name.startswith(("ansible_", "host_"))] == []
+
+
+SECRETS = {
+    "pipeline_security": True,
+    **{f"secret_{it}": f"the secret of {it}" for it in ("certificate_authority", "keystores")},
+    **{f"secret_kafka_{it}": f"new of {it}" for it in ("brokers", "operator", "producer")},
+    "secret_kafka_streaming": "new of streaming",
+    "secret_spark": "the secret of spark",
+}
+USERS = ("kafka_broker_user", "kafka_admin_user", "producer_user_name", "streaming_user_name")
+
+
+@pytest.mark.parametrize(
+    ("secrets", "names"),
+    [
+        ({}, ["kafka", "admin", "producer", "streaming"]),
+        ({"secret_users_suffix": ""}, ["kafka", "admin", "producer", "streaming"]),
+        ({"secret_users_suffix": "-2"}, ["kafka-2", "admin-2", "producer-2", "streaming-2"]),
+    ],
+)
+def test_the_secrets_say_which_name_of_a_user_is_in_use(
+    tmp_path: Path, secrets: dict[str, object], names: list[str]
+) -> None:
+    found = variables_of(tmp_path, SECRETS | secrets)
+    assert [found[name] for name in USERS] == names
+    assert [user["name"] for user in found["kafka_topic_users"]] == names[2:]
+    assert found["kafka_topic_security"]["sasl_plain_username"] == names[1]
+    assert found["pipeline_spark_together"] is False
+
+
+def test_while_a_rotation_is_under_way_both_names_of_a_client_are_users(tmp_path: Path) -> None:
+    before = {"secret_users_suffix": "-2", "secret_kafka_producer": "old of producer"}
+    before["secret_kafka_streaming"] = "old of streaming"
+    record = {"left": ["passwords", "spark"], "before": before}
+    found = variables_of(tmp_path, SECRETS | {"pipeline_rotation": record})
+    users = {user["name"]: user["password"] for user in found["kafka_topic_users"]}
+    assert users == {
+        "producer": "new of producer",
+        "streaming": "new of streaming",
+        "producer-2": "old of producer",
+        "streaming-2": "old of streaming",
+    }
+    # Processes of Spark with the old secret and with the new do not speak to each other.
+    assert found["pipeline_spark_together"] is True

@@ -136,6 +136,14 @@ def test_the_brokers_password_may_not_while_others_run(kept: dict[str, bytes]) -
     assert users.run(Module(users=changed))["written"] == ["kafka"]
 
 
+def test_a_user_whose_password_was_deleted_is_no_brokers_user(kept: dict[str, bytes]) -> None:
+    users.run(Module())
+    # What Kafka leaves of a user that it has deleted.
+    kept["/config/users/kafka"] = b'{"version":1,"config":{}}'
+    kept["others"] = b"23"
+    assert users.run(Module())["written"] == ["kafka"]
+
+
 def test_a_zookeeper_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise ConnectionRefusedError("10.0.0.1:2281: refused")

@@ -132,6 +132,12 @@ WRONG: list[tuple[str, dict[str, Any], list[tuple[str, ...]]]] = [
         [("kafka_admin_password", "are the same")],
     ),
     (
+        "kafka",
+        KAFKA_TLS | {"kafka_admin_users": ["kafka"]},
+        [("admin_users", "name of its own")],
+    ),
+    ("kafka", KAFKA_TLS | {"kafka_admin_user": "other"}, [("'other'", "kafka_admin_users")]),
+    (
         "firewall",
         {
             "firewall_ssh_port": 0,

@@ -75,6 +75,12 @@ def test_later_commands_need_the_name_alone(project: Path, command: str) -> None
     assert input_of(project, "trial") == before
 
 
+def test_a_rotation_is_told_what_it_changes(project: Path) -> None:
+    make(project, "env", "NAME=trial")
+    said = make(project, "rotate", "NAME=trial", "WHAT=passwords")
+    assert "ansible-playbook ansible/rotate.yml -e rotate=passwords" in said
+
+
 @pytest.mark.parametrize("other", ["TOPOLOGY=single", "TARGET=aws", "ARCH=arm64"])
 @pytest.mark.parametrize("command", ["hosts", "up"])
 def test_another_shape_of_the_same_name_is_refused(project: Path, command: str, other: str) -> None:

@@ -94,9 +94,14 @@ ITERATIONS = 4096
 JVM = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
 
 
+def credential(content: bytes | None) -> str:
+    """What Kafka keeps of the password in a user's znode; empty for a user that cannot log in."""
+    return str(json.loads(content or b"{}").get("config", {}).get(MECHANISM, ""))
+
+
 def fits(content: bytes | None, password: str) -> bool:
     """Whether a user's znode, if there is one, holds what Kafka makes of a password (RFC 5802)."""
-    stored = json.loads(content or b"{}").get("config", {}).get(MECHANISM)
+    stored = credential(content)
     if not stored:
         return False
     parts = dict(part.split("=", 1) for part in stored.split(","))
@@ -116,7 +121,7 @@ class Zookeeper:
         self.files = (given["certificate"], given["ca"])
 
     def differing(self) -> tuple[list[dict[str, str]], list[str]]:
-        """Return the users whose passwords are others, and the names of those that are not new."""
+        """Return the users whose passwords are others, and the names of those that have one."""
         differing, known = [], []
         for user in self.given["users"]:
             content = read_znode(
@@ -124,7 +129,7 @@ class Zookeeper:
             )
             if not fits(content, user["password"]):
                 differing.append(user)
-                known += [] if content is None else [user["name"]]
+                known += [user["name"]] if credential(content) else []
         return differing, known
 
     def other_brokers(self) -> list[str]:
@@ -142,8 +147,8 @@ class Zookeeper:
             for number, user in enumerate(users):
                 # Not by the command line, which everybody on the host can read.
                 file = Path(folder, f"{number}.properties")
-                credential = f"{MECHANISM}=iterations={ITERATIONS},password={user['password']}\n"
-                file.write_text(credential, encoding="utf-8")
+                given = f"{MECHANISM}=iterations={ITERATIONS},password={user['password']}\n"
+                file.write_text(given, encoding="utf-8")
                 command = ["kafka.admin.ConfigCommand", "--zookeeper", self.given["connect"]]
                 command += ["--zk-tls-config-file", str(settings), "--alter", "--entity-type"]
                 command += ["users", "--entity-name", user["name"], "--add-config-file", str(file)]

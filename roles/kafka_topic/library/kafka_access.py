@@ -50,9 +50,9 @@ options:
         type: str
         required: true
       password:
-        description: Password of the user.
+        description: Password of the user; C(absent) needs none.
         type: str
-        required: true
+        default: ""
       rights:
         description:
           - C(write) is what a producer needs, C(read) a consumer without a group, C(manage) makes
@@ -275,7 +275,7 @@ def main() -> None:
                 "required": True,
                 "options": {
                     "name": {"type": "str", "required": True},
-                    "password": {"type": "str", "required": True, "no_log": True},
+                    "password": {"type": "str", "default": "", "no_log": True},
                     "rights": {
                         "type": "list",
                         "elements": "str",

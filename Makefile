@@ -100,7 +100,7 @@ deploy: ## Install and configure everything on the hosts (ansible-playbook)
 	@$(with_knobs) ansible-playbook ansible/site.yml $${knobs:+-e "$$knobs"}
 
 .PHONY: rotate
-rotate: ## Change secrets while the pipeline runs: make rotate WHAT=passwords (spark, all)
+rotate: ## Change secrets while it runs: WHAT=passwords, spark, certificates, ca or all
 	@$(setup)
 	@$(with_knobs) ansible-playbook ansible/rotate.yml $${knobs:+-e "$$knobs"} -e 'rotate=$(WHAT)'
 

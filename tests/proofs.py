@@ -195,8 +195,8 @@ ROWS: list[Row] = [
     Proven("ansible/site.yml", "tests/pipeline/test_idempotence.py", "again = run_playbook()"),
     Proven(
         "ansible-playbook *ansible/rotate.yml*",
-        "tests/tools/test_rotation.py",
-        "def test_its_commands_say_what_is_left_and_no_secret",
+        "tests/pipeline/test_rotation.py",
+        'playbook="rotate.yml"',
     ),
     Proven("ansible/remove.yml", "tests/pipeline/test_removal.py", 'playbook="remove.yml"'),
     Form("ansible-vault create *", "asks for a password, and opens an editor"),

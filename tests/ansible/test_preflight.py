@@ -123,18 +123,13 @@ WRONG: list[tuple[str, dict[str, Any], list[tuple[str, ...]]]] = [
     (
         "kafka",
         KAFKA_TLS
-        | {"kafka_broker_password": 'with-a-"quotation"-mark', "kafka_admin_user": "kafka"},
-        [("kafka_broker_password", "letters, digits"), ("kafka_admin_user", "name of its own")],
+        | {"kafka_broker_password": 'with-a-"quotation"-mark', "kafka_admin_users": ["kafka"]},
+        [("kafka_broker_password", "letters, digits"), ("kafka_admin_users", "name of its own")],
     ),
     (
         "kafka",
         KAFKA_TLS | {"kafka_admin_password": KAFKA_TLS["kafka_broker_password"]},
         [("kafka_admin_password", "are the same")],
-    ),
-    (
-        "kafka",
-        KAFKA_TLS | {"kafka_admin_users": ["kafka"]},
-        [("admin_users", "name of its own")],
     ),
     ("kafka", KAFKA_TLS | {"kafka_admin_user": "other"}, [("'other'", "kafka_admin_users")]),
     (

@@ -13,6 +13,9 @@ from .checks import has_user, is_closed, is_kept_from, writes_only
 testinfra_hosts = ["ansible://spark_master", "ansible://spark_worker", "ansible://streaming"]
 pytestmark = pytest.mark.verify
 
+# What keeps processes of Spark's from a weaker way to know each other.
+HANDSHAKE = {"saslFallback": "false", "authEngineVersion": "2"}
+
 
 def test_user_has_the_same_number_on_every_host(host: Host, variables: HostVariables) -> None:
     has_user(host, variables["spark_user"], variables["spark_uid"])
@@ -34,6 +37,8 @@ def test_all_is_encrypted_where_there_is_a_secret(host: Host, variables: HostVar
     names = ("authenticate", "network.crypto.enabled", "io.encryption.enabled")
     wanted = {"true"} if variables["spark_secret"] else {None}
     assert {settings.get(f"spark.{name}") for name in names} == wanted
+    crypto = {name: settings.get(f"spark.network.crypto.{name}") for name in HANDSHAKE}
+    assert crypto == (HANDSHAKE if variables["spark_secret"] else dict.fromkeys(HANDSHAKE))
     killed = settings.get("spark.ui.killEnabled")
     assert killed == ("false" if variables["spark_secret"] else None)
     assert settings["spark.master.rest.enabled"] == "false"

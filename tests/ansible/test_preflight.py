@@ -133,6 +133,27 @@ WRONG: list[tuple[str, dict[str, Any], list[tuple[str, ...]]]] = [
     ),
     ("kafka", KAFKA_TLS | {"kafka_admin_user": "other"}, [("'other'", "kafka_admin_users")]),
     (
+        "kafka",
+        KAFKA_TLS
+        | {
+            "kafka_properties": {
+                "allow.everyone.if.no.acl.found": True,
+                "listeners": "PLAINTEXT://:9092",
+                "listener.name.sasl_ssl.ssl.client.auth": "none",
+                "ssl.endpoint.identification.algorithm": "",
+                "zookeeper.set.acl": False,
+                "log.cleaner.enable": True,
+            }
+        },
+        [
+            (
+                "kafka_properties names allow.everyone.if.no.acl.found, listener.name.sasl_ssl.",
+                "auth, listeners, ssl.endpoint.identification.algorithm, zookeeper.set.acl, which",
+                "Leave it out",
+            )
+        ],
+    ),
+    (
         "firewall",
         {
             "firewall_ssh_port": 0,
@@ -353,6 +374,8 @@ RIGHT: list[tuple[str, dict[str, Any]]] = [
     ),
     ("kafka", {"kafka_heap_size": "512m", "kafka_tmp_dir": "/var/cache/deep/kafka"}),
     ("kafka", KAFKA_TLS),
+    ("kafka", KAFKA_TLS | {"kafka_properties": {"ssl.enabled.protocols": "TLSv1.3"}}),
+    ("kafka", {"kafka_heap_size": "256m", "kafka_properties": {"super.users": "User:a"}}),
     ("kafka", KAFKA_TLS | {"kafka_plaintext": True, "kafka_inter_broker_plaintext": True}),
     ("kafka", KAFKA_TLS | {"kafka_port": 9093, "kafka_listener_name": "SASL_SSL"}),
     ("spark_master", {"spark_master_address": "127.0.0.1"}),

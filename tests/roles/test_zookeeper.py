@@ -75,6 +75,18 @@ def test_a_client_without_a_certificate_gets_no_answer(
         assert "imok" in host.run(f"printf ruok | timeout 10 {openssl} {known} {own}").stdout
 
 
+def test_a_name_and_password_of_a_clients_own_are_not_taken(
+    host: Host, variables: HostVariables
+) -> None:
+    server = f"{variables['host_address']}:{port(variables)}"
+    asked = r"printf 'addauth digest a:b\nls /\nquit\n'"
+    with host.sudo():
+        said = host.run(f"{asked} | timeout 120 zkCli.sh -server {server}")
+    # The last of what the root holds.
+    listed = "zookeeper]" in said.stdout
+    assert listed == (not variables["zookeeper_certificate"]), said
+
+
 def test_answers_ruok(host: Host) -> None:
     assert four_letter_word(host, "ruok") == "imok"
 

@@ -80,7 +80,7 @@ def is_confined(host: Host, *units: str) -> None:
     """Assert that systemd judges each sandbox as tight: 3.0 of 10 or better.
 
     Those of these units, and of all others whose files begin with Ansible's banner: none can be
-    forgotten.
+    forgotten. And that these units leave no core dump, which would hold passwords and keys.
     """
     of_roles = "cd /etc/systemd/system && grep -l '^# Ansible managed' *.service"
     found = host.check_output(of_roles).split()
@@ -90,6 +90,9 @@ def is_confined(host: Host, *units: str) -> None:
         f'for unit in {" ".join(found)}; do shown=$({judge} $unit) || echo $unit "$shown"; done'
     )
     assert judged.stdout == ""
+    for unit in units:
+        limit = host.check_output("systemctl show --property=LimitCORE --value %s", unit)
+        assert limit == "0", f"{unit} may leave what it has in memory on disk: {limit}"
 
 
 def ends_without_memory(host: Host, unit: str, policy: str = "stop") -> None:

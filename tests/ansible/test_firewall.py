@@ -243,6 +243,7 @@ def test_the_inventory_makes_rules_of_the_rows_that_hold(tmp_path: Path, secured
         "tasks": [
             {"ansible.builtin.include_role": {"name": "firewall", "tasks_from": "preflight"}},
             {"ansible.builtin.debug": {"var": "firewall_rules"}},
+            {"ansible.builtin.debug": {"var": "firewall_ssh_sources"}},
         ],
     }
     (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
@@ -273,4 +274,7 @@ def test_the_inventory_makes_rules_of_the_rows_that_hold(tmp_path: Path, secured
     shown = re.findall(
         r"^ok: \[(\S+)\] => (\{$.+?^\})$", done.stdout, flags=re.MULTILINE | re.DOTALL
     )
-    assert {host: json.loads(it)["firewall_rules"] for host, it in shown} == expected
+    told = [(host, json.loads(it)) for host, it in shown]
+    assert {host: it["firewall_rules"] for host, it in told if "firewall_rules" in it} == expected
+    ssh = {host: it["firewall_ssh_sources"] for host, it in told if "firewall_ssh_sources" in it}
+    assert ssh == {host: [OPERATOR] for host in expected}

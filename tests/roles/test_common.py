@@ -44,6 +44,18 @@ def test_journal_outlives_a_reboot(host: Host) -> None:
         assert "/var/log/journal/" in host.check_output("journalctl --header")
 
 
+def test_ssh_takes_no_password_and_root_has_none(host: Host) -> None:
+    with host.sudo():
+        said = host.check_output("/usr/sbin/sshd -T")
+        shadow = host.check_output("getent shadow root")
+    settings = dict(line.split(maxsplit=1) for line in said.splitlines() if " " in line)
+    assert settings["passwordauthentication"] == "no"
+    assert settings["kbdinteractiveauthentication"] == "no"
+    assert settings["permitemptypasswords"] == "no"
+    assert settings["permitrootlogin"] != "yes"
+    assert shadow.split(":")[1][:1] in {"*", "!"}
+
+
 def test_who_logs_in_reads_the_journal(host: Host, variables: HostVariables) -> None:
     for user in [host.user().name, *variables["common_journal_users"]]:
         # sudo begins with the groups of now; the connection may be older than the membership.

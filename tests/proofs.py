@@ -193,6 +193,7 @@ ROWS: list[Row] = [
     Proven("*ansible/scale.yml*", "tests/pipeline/test_scaling.py", 'playbook="scale.yml"'),
     Proven("*ansible/replace.yml*", "tests/pipeline/test_scaling.py", 'playbook="replace.yml"'),
     Proven("ansible/site.yml", "tests/pipeline/test_idempotence.py", "again = run_playbook()"),
+    Proven("ansible/check.yml", "ansible/site.yml", "import_playbook: check.yml"),
     Proven(
         "ansible-playbook *ansible/rotate.yml*",
         "tests/pipeline/test_rotation.py",

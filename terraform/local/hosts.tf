@@ -65,7 +65,7 @@ resource "terraform_data" "disk" {
     }
   }
 
-  depends_on = [terraform_data.image, module.key, terraform_data.output]
+  depends_on = [terraform_data.image, module.key, terraform_data.output, terraform_data.location]
 }
 
 # The tables, a folder that all hosts share.
@@ -83,7 +83,7 @@ resource "terraform_data" "output" {
     environment = self.input
   }
 
-  depends_on = [terraform_data.preflight]
+  depends_on = [terraform_data.preflight, terraform_data.location]
 }
 
 # Removed before what it stands for, and not without the word: see modules/environment.

@@ -37,7 +37,7 @@ locals {
   ]
 }
 
-# Where the environment of these hosts lies, for when its state is lost.
+# Where the environment of these hosts lies, for when its state is lost: there before any disk, and after the last.
 resource "terraform_data" "location" {
   triggers_replace = [local.state, module.environment.location]
   input            = { LOCAL_STATE = local.state, LOCAL_LOCATION = module.environment.location }

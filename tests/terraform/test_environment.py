@@ -218,9 +218,39 @@ def test_lost_state_leaves_data_that_is_taken_up_again(checkout: Checkout) -> No
     checkout.is_whole()
 
 
+def test_a_state_that_was_cut_off_is_not_taken_for_none(checkout: Checkout) -> None:
+    """As a Terraform leaves it that is killed while it writes the state."""
+    state = checkout.environment / "terraform.tfstate"
+    backup = state.with_name("terraform.tfstate.backup")
+    whole = state.read_bytes()
+    backup.write_bytes(whole)
+    state.write_bytes(b"")
+    code, said = checkout.terraform("apply")
+    assert code == 1
+    assert "terraform.tfstate is empty: Terraform was killed" in said
+    assert backup.read_bytes() == whole
+    shutil.copy(backup, state)
+    checkout.is_whole()
+
+
 def test_a_link_to_the_checkout_is_no_copy(checkout: Checkout, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(checkout.folder)
     seen = Checkout(link, checkout.state)
     code, said = seen.terraform("plan", "-detailed-exitcode")
     assert code == 0, said
+
+
+def test_disks_that_are_left_tell_whose_they_are(checkout: Checkout) -> None:
+    """The last of all: what a removal leaves that fails in its middle, or is cut off."""
+    (disk,) = checkout.state.glob("*/hosts/2")
+    (disk / "busy").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", disk / "busy"], check=True)
+    try:
+        code, said = checkout.terraform("destroy", delete_data=NAME)
+        assert code == 1
+        assert "terraform_data.disk" in said
+    finally:
+        subprocess.run(["umount", disk / "busy"], check=True)
+    (noted,) = checkout.state.glob("*/environment")
+    assert noted.read_text(encoding="ascii").strip() == str(checkout.environment)

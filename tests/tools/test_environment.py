@@ -149,6 +149,24 @@ def test_down_asks_for_the_name(project: Path) -> None:
     assert "destroy" in make(project, "down", "NAME=trial", "CONFIRM=trial")
 
 
+@pytest.mark.parametrize("command", [["hosts"], ["up"], ["down", "CONFIRM=trial"]], ids=" ".join)
+def test_a_state_that_was_cut_off_is_not_taken_for_none(project: Path, command: list[str]) -> None:
+    make(project, "env", "NAME=trial")
+    state = project / "inventories/trial/terraform.tfstate"
+    backup = state.with_name("terraform.tfstate.backup")
+    backup.write_text("{}\n", encoding="ascii")
+    state.touch()
+    said = make(project, *command, "NAME=trial", code=1)
+    assert f"cp inventories/trial/{backup.name} inventories/trial/{state.name}" in said
+    assert "terraform -chdir" not in said
+    shutil.copy(backup, state)
+    assert "terraform -chdir" in make(project, *command, "NAME=trial")
+    # Nor is one that is about to be written for the first time refused.
+    state.write_bytes(b"")
+    backup.unlink()
+    assert "terraform -chdir" in make(project, *command, "NAME=trial")
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -22,6 +22,10 @@ locals {
     try(var.data[name].place, "") != try(it.place, "")
   }
 
+  # A run that was killed may leave the state empty, which is taken for that of an environment without hosts.
+  state   = "${local.folder}/terraform.tfstate"
+  cut_off = try(trimspace(file(local.state)) == "" && trimspace(file("${local.state}.backup")) != "", false)
+
   problems = concat(
     var.wanted_target == null || var.wanted_target == var.target ? [] : [
       "The environment \"${var.name}\" is made by the target ${var.wanted_target}, and this is ${var.target}. Run: terraform -chdir=terraform/${var.wanted_target} ..., or take another name."
@@ -32,6 +36,9 @@ locals {
     # A plain `terraform apply` means the environment that is called like its target.
     terraform.workspace == var.name || (terraform.workspace == "default" && var.name == var.target) ? [] : [
       "name is \"${var.name}\" but the Terraform workspace is \"${terraform.workspace}\". Each environment has a state of its own; in another's, it would replace that one's hosts. Run: TF_WORKSPACE=${var.name} terraform apply ..."
+    ],
+    !local.cut_off ? [] : [
+      "inventories/${var.name}/terraform.tfstate is empty: Terraform was killed, or the machine went off, while it was written. What there was before that run is in terraform.tfstate.backup beside it: copy that over it, then run this again, which goes on from there."
     ],
     local.copied_from == "" ? [] : [
       "inventories/${var.name} in ${dirname(dirname(local.location))} is a copy of ${local.copied_from}, or another path to it, and the hosts belong to that. Go on there, or make an environment of its own here (make env NAME=...). If this is the one to go on with, move the other away first."

@@ -35,8 +35,9 @@ locals {
   data = merge(
     { for key, it in local.machines : key => {
       host = key, what = "the disk of host ${it.name}, with all that is on it (${it.folder})", place = it.folder
+      file = "${it.folder}/system"
     } },
-    { tables = { host = "tables", what = "the tables of all hosts (${local.state}/output)", place = local.state } },
+    { tables = { host = "tables", what = "the tables of all hosts (${local.state}/output)", place = local.state, file = null } },
   )
 }
 

@@ -75,7 +75,7 @@ resource "terraform_data" "preflight" {
     }
     precondition {
       condition     = length(local.orphans) == 0
-      error_message = "${join(", ", [for id in local.orphans : "${var.state_dir}/${id}"])} holds disks and tables of the environment that lay in ${module.environment.location}, and Terraform's state of it is not there any more. To take them up again: TF_VAR_id=${try(local.orphans[0], "")} make hosts NAME=${var.name}. To leave them aside: remove the file ${var.state_dir}/${try(local.orphans[0], "")}/environment."
+      error_message = "${join(", ", [for id in local.orphans : "${var.state_dir}/${id}"])} holds disks and tables of the environment that lay in ${module.environment.location}, and Terraform's state of it is not there any more. Was that folder moved? Run make hosts NAME=${var.name} where it is now, then go on here. Is it lost? To take them up again: TF_VAR_id=${try(local.orphans[0], "")} make hosts NAME=${var.name}. To leave them aside: remove the file ${var.state_dir}/${try(local.orphans[0], "")}/environment."
     }
     precondition {
       condition     = length(module.topology.problems) == 0

@@ -218,6 +218,48 @@ def test_lost_state_leaves_data_that_is_taken_up_again(checkout: Checkout) -> No
     checkout.is_whole()
 
 
+def test_another_checkout_in_the_place_of_one_that_was_moved(checkout: Checkout) -> None:
+    old = checkout.folder
+    moved = Checkout(old.with_name("moved"), checkout.state)
+    old.rename(moved.folder)
+    left = shutil.ignore_patterns("inventories")
+    shutil.copytree(moved.folder, old, symlinks=True, ignore=left)
+    try:
+        checkout.environment.mkdir(parents=True)
+        code, said = checkout.terraform("apply")
+        assert code == 1
+        assert f"Was that folder moved? Run make hosts NAME={NAME} where it is" in said
+        code, said = moved.terraform("apply")
+        assert code == 0, said
+        moved.is_whole()
+        # It is an environment of its own, with hosts that are still to be made.
+        code, said = checkout.terraform("plan", "-detailed-exitcode")
+        assert code == 2, said
+    finally:
+        shutil.rmtree(old)
+        moved.folder.rename(old)
+    code, said = checkout.terraform("apply")
+    assert code == 0, said
+    checkout.is_whole()
+
+
+def test_a_disk_that_is_gone_is_missed(checkout: Checkout) -> None:
+    """As where the checkout came from another machine: files here alone tell of the hosts."""
+    (disk,) = checkout.state.glob("*/hosts/1")
+    away = disk.with_name("away")
+    disk.rename(away)
+    try:
+        code, said = checkout.terraform("apply")
+        assert code == 1, said
+        assert f"The environment {NAME} has data that is not there on this machine" in said
+        assert "the disk of host slip-1" in said
+        assert "the disk of host slip-2" not in said
+        assert f"make down NAME={NAME} CONFIRM={NAME}" in said
+    finally:
+        away.rename(disk)
+    checkout.is_whole()
+
+
 def test_a_state_that_was_cut_off_is_not_taken_for_none(checkout: Checkout) -> None:
     """As a Terraform leaves it that is killed while it writes the state."""
     state = checkout.environment / "terraform.tfstate"

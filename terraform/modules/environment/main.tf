@@ -22,6 +22,12 @@ locals {
     try(var.data[name].place, "") != try(it.place, "")
   }
 
+  # What is noted and is not there, on this machine: else no plan would miss it, as all that tells of it is gone with it.
+  gone = { for name, it in local.kept : name => it
+    if it != null && !contains(local.allowed, var.name) && !contains(local.allowed, try(it.host, "")) &&
+    try(var.data[name].place == it.place && !fileexists(var.data[name].file), false)
+  }
+
   # A run that was killed may leave the state empty, which is taken for that of an environment without hosts.
   state   = "${local.folder}/terraform.tfstate"
   cut_off = try(trimspace(file(local.state)) == "" && trimspace(file("${local.state}.backup")) != "", false)
@@ -43,6 +49,15 @@ locals {
     local.copied_from == "" ? [] : [
       "inventories/${var.name} in ${dirname(dirname(local.location))} is a copy of ${local.copied_from}, or another path to it, and the hosts belong to that. Go on there, or make an environment of its own here (make env NAME=...). If this is the one to go on with, move the other away first."
     ],
+    length(local.gone) == 0 ? [] : [join("\n", concat(
+      ["The environment ${var.name} has data that is not there on this machine:"],
+      [for name in sort(keys(local.gone)) : "  - ${local.gone[name].what}"],
+      [
+        "Does it lie on a disk of its own that is not mounted? Mount that, and run this again.",
+        "Was its folder brought here from another machine? Its hosts are there: go on there, or make an environment of its own here (make env NAME=...).",
+        "Is the data lost? make down NAME=${var.name} CONFIRM=${var.name} removes what is left, and make up NAME=${var.name} begins anew; docs/environments.md, \"What deletes data\", says how one host's disk is made anew.",
+      ],
+    ))],
     length(local.lost) == 0 ? [] : [join("\n", concat(
       ["This would delete data of the environment ${var.name}, and nothing in this run says that it may go:"],
       [for name in sort(keys(local.lost)) : "  - ${local.lost[name].what}"],

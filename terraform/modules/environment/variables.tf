@@ -24,8 +24,8 @@ variable "hosts" {
 }
 
 variable "data" {
-  type        = map(object({ host = string, what = string, place = string }))
-  description = "What holds data, by a name that a file can have: the key of its host, what it is in words, and where it lies. Another place is another disk."
+  type        = map(object({ host = string, what = string, place = string, file = optional(string) }))
+  description = "What holds data, by a name that a file can have: the key of its host, what it is in words, and where it lies. Another place is another disk. Where Terraform can see it by itself: a file that is there for as long as the data is."
 }
 
 variable "delete_data" {

@@ -201,6 +201,19 @@ def test_preflight_warns_where_hosts_may_do_without_dns(
     assert told.startswith("Warning: this machine has no name server that hosts can reach")
 
 
+def test_preflight_refuses_a_machine_that_hides_processes() -> None:
+    """Terraform, which is not root, would take each host for dead."""
+    as_nobody = f"""
+cp -r '{SCRIPTS}' /run/scripts
+unshare --pid --fork --mount-proc sh -c '
+    mount -t proc -o hidepid=2 proc /proc
+    setpriv --reuid=65534 --regid=65534 --clear-groups /run/scripts/preflight.sh || exit 1'
+"""
+    refused = call(as_nobody, **local_variables(Path("/run/state")))
+    assert refused.returncode == 1
+    assert "/proc is mounted with hidepid" in refused.stdout
+
+
 def test_preflight_names_the_keyring_that_ubuntu_lacks(tmp_path: Path) -> None:
     refused = call(
         f"mount -t tmpfs tmpfs /usr/share/keyrings\n{PREFLIGHT}",

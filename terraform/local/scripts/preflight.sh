@@ -29,6 +29,9 @@ folder=$LOCAL_STATE
 until [ -d "$folder" ] || [ "$folder" = / ]; do folder=$(dirname "$folder"); done
 [ -x "$folder" ] ||
     fail "$folder is closed to $(id -un), who runs terraform and must see the hosts' state in it. Open it (sudo chmod 0755 $folder), or set state_dir to another folder."
+# And sees by the process of a host's supervisor whether it runs: one that it does not see would be started anew each time.
+[ -r /proc/1/cmdline ] ||
+    fail "/proc is mounted with hidepid and hides the processes of others from $(id -un), who runs terraform and must see whether the hosts run. Run terraform as root, or let your group see them: the option gid= of that mount."
 
 as_root "$@"
 

@@ -17,6 +17,7 @@ module "environment" {
   hosts         = keys(var.hosts)
   data          = local.data
   delete_data   = var.delete_data
+  home          = { account = data.aws_caller_identity.current.account_id, region = var.region }
 }
 
 module "topology" {
@@ -74,6 +75,14 @@ resource "terraform_data" "preflight" {
     precondition {
       condition     = length(module.environment.problems) == 0
       error_message = module.environment.message
+    }
+    precondition {
+      condition     = try(module.environment.home.region, var.region) == var.region
+      error_message = "region is ${var.region}, and the environment \"${var.name}\" was made in ${try(module.environment.home.region, "another")}: its hosts and their data are there, and nothing moves them. Set region back; for hosts in ${var.region} take another name."
+    }
+    precondition {
+      condition     = try(module.environment.home.account, data.aws_caller_identity.current.account_id) == data.aws_caller_identity.current.account_id
+      error_message = "Your credentials are of the account ${data.aws_caller_identity.current.account_id}, and the environment \"${var.name}\" was made in ${try(module.environment.home.account, "another")}: its hosts and their data are there. Take credentials of that account (AWS_PROFILE); in this one take another name."
     }
     precondition {
       condition     = length(module.topology.problems) == 0

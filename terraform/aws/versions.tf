@@ -15,8 +15,15 @@ terraform {
   }
 }
 
+# Of the account and the region in which the environment was made. Elsewhere nothing of it would be found, and Terraform would
+# take it for deleted.
+locals {
+  home = try(jsondecode(file("${path.root}/../../inventories/${var.name}/.identity")).home, null)
+}
+
 provider "aws" {
-  region = var.region
+  region              = try(local.home.region, var.region)
+  allowed_account_ids = try([local.home.account], null)
 
   default_tags {
     tags = merge({ Project = "imdb-pipeline", Pipeline = var.name, ManagedBy = "terraform" }, var.tags)

@@ -15,7 +15,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -690,6 +690,45 @@ def images(deployment: Deployment) -> dict[str, str]:
 
 def test_another_image_replaces_no_host(single: Deployment) -> None:
     assert single.project.changes("-refresh=false", "-var=debian_release=trixie") == ""
+
+
+def test_another_region_is_refused_before_anything_is_forgotten(single: Deployment) -> None:
+    before = everything(single.aws)
+    plain = ("-input=false", "-no-color", "-auto-approve", "-var=region=eu-west-1")
+    said = " ".join(single.project.terraform("apply", *plain, code=1).split())
+    assert 'region is eu-west-1, and the environment "aws" was made in eu-central-1' in said
+    assert everything(single.aws) == before
+    assert single.project.changes("-refresh=false") == ""
+
+
+@dataclass(frozen=True)
+class Elsewhere(Aws):
+    """The same server, by the credentials of another account."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What leads a program's AWS client there."""
+        role = "arn:aws:iam::111111111111:role/other"
+        given = self.client("sts").assume_role(RoleArn=role, RoleSessionName="other")["Credentials"]
+        return super().environment | {
+            "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": given["SessionToken"],
+        }
+
+
+@pytest.mark.parametrize("command", ["apply", "destroy"])
+def test_another_account_is_refused_before_anything_is_forgotten(
+    single: Deployment, command: str
+) -> None:
+    before = everything(single.aws)
+    # A provider of its own, as it asks with the credentials that it was started with.
+    other = replace(single.project, aws=Elsewhere(single.aws.endpoint), provider={})
+    plain = ("-input=false", "-no-color", "-auto-approve")
+    said = " ".join(other.terraform(command, *plain, code=1).split())
+    assert "AWS account ID not allowed: 111111111111" in said
+    assert everything(single.aws) == before
+    assert single.project.changes("-refresh=false") == ""
 
 
 # Three applies, which wait for instances of moto as for those of AWS.

@@ -78,6 +78,20 @@ resource "terraform_data" "identity" {
   }
 }
 
+# As the identity. The provider of a target reads it from the record, before it looks for anything.
+resource "terraform_data" "home" {
+  count = length(var.home) > 0 ? 1 : 0
+  input = var.home
+
+  lifecycle {
+    ignore_changes = [input]
+  }
+}
+
+locals {
+  home = length(var.home) > 0 ? terraform_data.home[0].output : {}
+}
+
 # Whether the record is there: what was never written differs from any state. Apart from what writes it, which deletes it
 # before it writes it anew, and would find another answer in the middle of that.
 resource "terraform_data" "record_mark" {
@@ -86,14 +100,20 @@ resource "terraform_data" "record_mark" {
 
 # Where the folder lies, so that a copy is told from a folder that was moved. Written again when it was moved or lost.
 resource "terraform_data" "record" {
-  triggers_replace = [terraform_data.identity.input, local.location, terraform_data.record_mark.triggers_replace]
-  input            = local.record
+  triggers_replace = concat(
+    [terraform_data.identity.input, local.location, terraform_data.record_mark.triggers_replace],
+    [for it in terraform_data.home : jsonencode(it.output)],
+  )
+  input = local.record
 
   provisioner "local-exec" {
     command = "mkdir -p \"$(dirname \"$FILE\")\" && printf '%s\\n' \"$CONTENT\" > \"$FILE\""
     environment = {
-      FILE    = self.input
-      CONTENT = jsonencode({ id = self.triggers_replace[0], folder = self.triggers_replace[1], mark = self.triggers_replace[2] })
+      FILE = self.input
+      CONTENT = jsonencode(merge(
+        { id = self.triggers_replace[0], folder = self.triggers_replace[1], mark = self.triggers_replace[2] },
+        try({ home = jsondecode(self.triggers_replace[3]) }, {}),
+      ))
     }
   }
   provisioner "local-exec" {

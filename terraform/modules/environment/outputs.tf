@@ -18,6 +18,11 @@ output "generated" {
   value       = "${local.folder}/.ssh"
 }
 
+output "home" {
+  description = "Where the environment was made first; unknown before that."
+  value       = local.home
+}
+
 output "problems" {
   description = "Why this run is refused, a sentence or more each. Empty: nothing."
   value       = local.problems

@@ -33,6 +33,12 @@ variable "delete_data" {
   description = "Keys of hosts whose data this run may delete, or the environment's name for all data; separated by commas."
 }
 
+variable "home" {
+  type        = map(string)
+  description = "Where the environment is made, such as AWS's account and region. That of its first apply is kept, in the state and in the folder. Empty: there is one place alone."
+  default     = {}
+}
+
 variable "known_id" {
   type        = string
   description = "The id of an environment whose state was lost; null draws one."

@@ -99,7 +99,7 @@ resource "aws_instance" "bastion" {
 
   lifecycle {
     # As with hosts.
-    ignore_changes = [ami, user_data]
+    ignore_changes = [ami, user_data, root_block_device[0].kms_key_id]
   }
 
   depends_on = [aws_route.public, aws_route_table_association.public]

@@ -127,7 +127,7 @@ resource "aws_instance" "host" {
   lifecycle {
     # These matter at first boot only; a change of them is no reason to stop or replace a host. An image that Debian has
     # withdrawn serves the hosts that were made from it.
-    ignore_changes = [ami, key_name, user_data]
+    ignore_changes = [ami, key_name, user_data, root_block_device[0].kms_key_id]
     precondition {
       condition = alltrue([for id, volume in local.volumes :
         aws_ebs_volume.data[id].availability_zone == aws_subnet.private[tostring(local.host_zone[each.key])].availability_zone

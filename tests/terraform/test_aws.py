@@ -731,6 +731,15 @@ def test_another_account_is_refused_before_anything_is_forgotten(
     assert single.project.changes("-refresh=false") == ""
 
 
+def test_another_key_replaces_no_host(single: Deployment) -> None:
+    key = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+    options = ("-input=false", "-no-color", "-refresh=false")
+    said = single.project.terraform("plan", *options, f"-var=kms_key_arn={key}")
+    assert "aws_s3_bucket_server_side_encryption_configuration.output will be updated" in said
+    assert " to destroy" in said
+    assert "must be replaced" not in said
+
+
 # Three applies, which wait for instances of moto as for those of AWS.
 @pytest.mark.slow
 def test_a_withdrawn_image_stays_with_its_hosts_and_stops_no_new_one(single: Deployment) -> None:

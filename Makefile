@@ -19,7 +19,7 @@ CONFIRM     :=
 
 environment := inventories/$(NAME)/environment.tfvars
 given       := '$(NAME)' '$(TARGET)' '$(TOPOLOGY)' '$(ARCH)'
-input       = $(shell sed -n 's/^$(1) *= *"\(.*\)".*/\1/p' $(environment) 2>/dev/null)
+input       = $(shell sed -nE 's/^$(1)[[:space:]]*=[[:space:]]*"([^"]*)".*/\1/p' $(environment) 2>/dev/null)
 target      = $(or $(call input,target),$(TARGET),local)
 arch        = $(or $(call input,arch),$(ARCH),x86_64)
 

@@ -90,6 +90,16 @@ def test_another_shape_of_the_same_name_is_refused(project: Path, command: str, 
     assert "terraform" not in said.splitlines()
 
 
+def test_what_a_person_has_written_beside_the_input_counts_for_nothing(project: Path) -> None:
+    make(project, "env", "NAME=trial", "TARGET=aws", "TOPOLOGY=three")
+    path = project / "inventories/trial/environment.tfvars"
+    edited = path.read_text().replace('target = "aws"', 'target\t= "aws" # not "local"')
+    path.write_text(edited.replace('arch   = "arm64"', 'arch = "arm64" # Graviton'))
+    write_program(project / "tools/providers", ":")
+    said = make(project, "hosts", "NAME=trial", "TARGET=aws", "TOPOLOGY=three", "ARCH=arm64")
+    assert "-chdir=terraform/aws apply" in said
+
+
 def test_a_plain_up_is_the_environment_local(project: Path) -> None:
     make(project, "up")
     assert 'name   = "local"' in input_of(project, "local")
@@ -122,6 +132,17 @@ def test_an_environment_is_not_made_twice(project: Path) -> None:
     make(project, "env", "NAME=trial", "TOPOLOGY=three")
     assert "is there already" in make(project, "env", "NAME=trial", code=1)
     assert "# topology: three" in input_of(project, "trial")
+
+
+def test_hosts_of_ones_own_are_deployed_to_and_not_made(project: Path) -> None:
+    own = project / "inventories/own"
+    own.mkdir(parents=True)
+    (own / "hosts.yml").write_text("all: {}\n", encoding="ascii")
+    for command in ("up", "env"):
+        said = make(project, command, "NAME=own", code=1)
+        assert "are none of Terraform's: make deploy NAME=own" in said
+    assert "ansible-playbook ansible/site.yml" in make(project, "deploy", "NAME=own")
+    assert [it.name for it in own.iterdir()] == ["hosts.yml"]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ module "environment" {
 locals {
   # Of hosts whose environment lay in this folder, and has lost its state: by `git clean -fdx`, say.
   orphans = [for file in try(fileset(var.state_dir, "*/environment"), []) : dirname(file)
-    if dirname(file) != local.id && try(trimspace(file("${var.state_dir}/${file}")), "") == module.environment.location
+    if module.environment.own_state && dirname(file) != local.id && try(trimspace(file("${var.state_dir}/${file}")), "") == module.environment.location
   ]
 }
 

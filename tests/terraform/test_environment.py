@@ -33,6 +33,7 @@ class Checkout:
         *arguments: str,
         hosts: dict[str, dict[str, list[str]]] = TWO,
         delete_data: str = "",
+        workspace: str = NAME,
     ) -> tuple[int, str]:
         """Run terraform; return its exit code and what it said, as one line: Terraform wraps it."""
         options = [f"-var=name={NAME}", f"-var=hosts={json.dumps(hosts)}"]
@@ -47,7 +48,7 @@ class Checkout:
                 *(["-auto-approve"] if command in {"apply", "destroy"} else []),
                 *arguments,
             ],
-            env={**os.environ, "TF_WORKSPACE": NAME, "TF_VAR_delete_data": delete_data},
+            env={**os.environ, "TF_WORKSPACE": workspace, "TF_VAR_delete_data": delete_data},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -144,6 +145,17 @@ def test_another_hosts_name_allows_nothing(checkout: Checkout) -> None:
     assert code == 1, said
     assert "the disk of host slip-2" in said
     checkout.is_whole()
+
+
+@pytest.mark.parametrize("workspace", ["default", "another"])
+def test_in_another_workspace_only_that_is_said(checkout: Checkout, workspace: str) -> None:
+    code, said = checkout.terraform("plan", workspace=workspace)
+    assert code == 1
+    assert f'name is "{NAME}" but the Terraform workspace is "{workspace}"' in said
+    assert ("inventories/another/environment.tfvars" in said) == (workspace == "another")
+    # All is there, and nobody is to be led to let it go.
+    for word in ("would delete data", "delete_data", "is not there any more"):
+        assert word not in said
 
 
 def test_an_input_of_another_target_is_refused(checkout: Checkout) -> None:

@@ -15,10 +15,13 @@ locals {
   copied_from = try(local.recorded.folder != local.location && jsondecode(file("${local.recorded.folder}/.identity")).id == local.recorded.id, false) ? local.recorded.folder : ""
 
   allowed = compact([for word in split(",", replace(var.delete_data, " ", ",")) : trimspace(word)])
+  # A plain `terraform apply` means the environment that is called like its target.
+  own_state = terraform.workspace == var.name || (terraform.workspace == "default" && var.name == var.target)
   # What data there is, each by a file that terraform_data.data of the target writes.
   kept = { for file in fileset("${local.folder}/.data", "*") : file => try(jsondecode(file("${local.folder}/.data/${file}")), null) }
+  # In another environment's state all of it would seem lost: that is said alone, without the word that lets data go.
   lost = { for name, it in local.kept : name => it
-    if it != null && !contains(local.allowed, var.name) && !contains(local.allowed, try(it.host, "")) &&
+    if local.own_state && it != null && !contains(local.allowed, var.name) && !contains(local.allowed, try(it.host, "")) &&
     try(var.data[name].place, "") != try(it.place, "")
   }
 
@@ -39,9 +42,8 @@ locals {
     contains(["pipeline", "example", "default"], var.name) ? [
       "name is \"${var.name}\", which is no environment's: inventories/pipeline holds what all environments share, inventories/example is an example, and default is Terraform's own workspace. Take another name."
     ] : [],
-    # A plain `terraform apply` means the environment that is called like its target.
-    terraform.workspace == var.name || (terraform.workspace == "default" && var.name == var.target) ? [] : [
-      "name is \"${var.name}\" but the Terraform workspace is \"${terraform.workspace}\". Each environment has a state of its own; in another's, it would replace that one's hosts. Run: TF_WORKSPACE=${var.name} terraform apply ..."
+    local.own_state ? [] : [
+      "name is \"${var.name}\" but the Terraform workspace is \"${terraform.workspace}\". Each environment has a state of its own; in another's, it would replace that one's hosts. Run: TF_WORKSPACE=${var.name} terraform apply ...${terraform.workspace == "default" ? "" : " If ${terraform.workspace} is meant, its input was left out: add -var-file=../../inventories/${terraform.workspace}/environment.tfvars."}"
     ],
     !local.cut_off ? [] : [
       "inventories/${var.name}/terraform.tfstate is empty: Terraform was killed, or the machine went off, while it was written. What there was before that run is in terraform.tfstate.backup beside it: copy that over it, then run this again, which goes on from there."

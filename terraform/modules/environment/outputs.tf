@@ -23,6 +23,11 @@ output "home" {
   value       = local.home
 }
 
+output "own_state" {
+  description = "Whether Terraform's workspace is the environment's: in another, nothing that it has would be found."
+  value       = local.own_state
+}
+
 output "problems" {
   description = "Why this run is refused, a sentence or more each. Empty: nothing."
   value       = local.problems

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 import time
@@ -226,6 +227,15 @@ def has_output(state: dict[str, Any]) -> bool:
     return bool(state["genres"] and (state["streaming"] or {}).get("silver_rows"))
 
 
+def show(page: str) -> None:
+    """Print a page, of which a reader such as `head` may take a part."""
+    try:
+        print(page, flush=True)
+    except BrokenPipeError:
+        # What is left in the buffer would fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main() -> int:
     """Print the page; with --wait, first wait for rows in both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -253,11 +263,7 @@ def main() -> int:
         time.sleep(0.5)
         state = collect(target)
 
-    if arguments.json:
-        json.dump(state, sys.stdout, indent=2)
-        print()
-    else:
-        print("\n".join(render(state, target)))
+    show(json.dumps(state, indent=2) if arguments.json else "\n".join(render(state, target)))
     if arguments.wait and not has_output(state):
         print(
             f"Error: no rows in both tables within {arguments.wait:g} s. "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts import Target
+from hosts import ROOT, Target
 from status import render_places, render_streaming
 
 QUERY = {"batch_id": 4, "at": None, "rows_in": 0, "rows_written": 0, "input_rate": 0.0}
@@ -24,13 +26,26 @@ def test_lag_is_unknown_until_the_query_has_told(lag: int | None, said: str) -> 
     assert last.endswith(f", lag {said}")
 
 
+def test_a_reader_may_take_a_part_of_the_page() -> None:
+    page = f"{sys.executable} -c 'import status; status.show(\"line\\n\" * 100_000)'"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{page} | head -n 1"],
+        cwd=ROOT / "tools",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "line\n", "")
+
+
 def logs_of(target: Target) -> list[str]:
     """The commands for logs on the page of an environment without tables yet."""
     first, second = list(render_places({"tables": None, "urls": {}}, target))[-2:]
     return [first.removeprefix("Logs").strip(), second.strip().removeprefix("or: ")]
 
 
-def test_hosts_by_hand_have_no_ssh_config() -> None:
+def test_hosts_by_hand_have_no_ssh_config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("hosts.ROOT", tmp_path)
     hosts = {"a": {"ansible_host": "192.0.2.1"}, "b": {"ansible_host": "192.0.2.2"}}
     for host in hosts.values():
         host["ansible_user"] = "admin"

@@ -15,10 +15,12 @@ locals {
     address = local.addresses[key]
   } }
 
-  # How often a host was started, and whether it lives: its supervisor's command line has the machine's name.
+  # How often a host was started, and whether it lives: its supervisor's command line has the machine's name, and the image
+  # that its disk lies over is there.
   generations = { for key, it in local.machines : key => try(tonumber(trimspace(file("${it.folder}/generation"))), 0) }
   alive = { for key, it in local.machines : key =>
-    try(strcontains(file("/proc/${trimspace(file("${it.folder}/supervisor.pid"))}/cmdline"), it.machine), false)
+    try(strcontains(file("/proc/${trimspace(file("${it.folder}/supervisor.pid"))}/cmdline"), it.machine), false) &&
+    try(fileexists("${trimspace(file("${it.folder}/image"))}/etc/debian_version"), true)
   }
 
   host_environment = { for key, it in local.machines : key => merge(local.image_environment, {

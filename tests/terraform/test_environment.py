@@ -272,6 +272,20 @@ def test_a_disk_that_is_gone_is_missed(checkout: Checkout) -> None:
     checkout.is_whole()
 
 
+def test_a_host_without_its_image_is_started_anew(checkout: Checkout) -> None:
+    """As where somebody has emptied the cache of images under hosts that run."""
+    (noted,) = checkout.state.glob("*/hosts/1/image")
+    before = noted.read_text(encoding="utf-8")
+    noted.write_text("/nowhere\n", encoding="ascii")
+    code, said = checkout.terraform("plan", "-detailed-exitcode")
+    noted.write_text(before, encoding="utf-8")
+    assert code == 2, said
+    assert 'terraform_data.machine["1"] must be replaced' in said
+    assert 'terraform_data.machine["2"] must be replaced' not in said
+    assert 'terraform_data.disk["1"] must be' not in said
+    checkout.is_whole()
+
+
 def test_a_state_that_was_cut_off_is_not_taken_for_none(checkout: Checkout) -> None:
     """As a Terraform leaves it that is killed while it writes the state."""
     state = checkout.environment / "terraform.tfstate"

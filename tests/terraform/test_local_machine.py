@@ -224,6 +224,33 @@ def test_preflight_names_the_keyring_that_ubuntu_lacks(tmp_path: Path) -> None:
     assert "package debian-archive-keyring)" in refused.stdout
 
 
+# a disk
+
+
+def test_a_disk_outlives_the_recipe_of_its_image(tmp_path: Path) -> None:
+    """The cache was emptied, and an image of that recipe is made no more."""
+    told = run(
+        f"""
+cp -r '{SCRIPTS}' /run/scripts
+cat >/run/scripts/image.sh <<'SCRIPT'
+#!/bin/bash
+mkdir -p "$LOCAL_IMAGE"/{{home/admin,etc/systemd/network}}
+SCRIPT
+/run/scripts/host.sh create
+echo '{tmp_path}/earlier' >"$LOCAL_FOLDER/image"
+echo rows >"$LOCAL_FOLDER/disk/upper/rows"
+# It ends before a host would be started.
+! LOCAL_PUBLIC_KEY=/nowhere /run/scripts/host.sh start
+cat "$LOCAL_FOLDER/disk/root/rows"
+findmnt --noheadings --output OPTIONS "$LOCAL_FOLDER/disk/root"
+""",
+        **local_variables(tmp_path / "state"),
+    )
+    assert "cannot stat '/nowhere'" in told
+    assert "\nrows\n" in told
+    assert f"lowerdir={tmp_path}/earlier," in told
+
+
 # control groups
 
 

@@ -45,11 +45,9 @@ names() {
 mount_disk() {
     local image
     image=$(<"$LOCAL_FOLDER/image")
-    if [ "$image" = "$LOCAL_IMAGE" ]; then
-        "$(dirname "$0")/image.sh" # the cache may have been emptied since
-    elif [ ! -d "$image" ]; then
-        fail "host $LOCAL_HOST was made from the base image $image, which is gone from the cache, and today's recipe makes another. Put it back, or give up the host's data: terraform apply -replace='terraform_data.disk[\"KEY\"]'"
-    fi
+    # The cache may have been emptied since. What today's recipe makes takes the place of an image of an earlier one: Debian and
+    # architecture are the same, and what was installed since is on the disk.
+    LOCAL_IMAGE=$image "$(dirname "$0")/image.sh"
     mountpoint -q "$root" ||
         mount -t overlay -o "lowerdir=$image,upperdir=$disk/upper,workdir=$disk/work" "imdb-$LOCAL_MACHINE" "$root"
     # What may change from start to start: the operator's key, the address, the name servers.

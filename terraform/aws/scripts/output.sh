@@ -18,8 +18,7 @@ found=$(aws s3api list-object-versions --region "${OUTPUT_REGION:?}" --bucket "$
 [ "$found" = None ] || {
     cat >&2 <<TEXT
 Error: the bucket $OUTPUT_BUCKET holds tables, so it is kept, with its settings. Hosts, disks and network are removed.
-To delete the tables too: terraform apply -var output_force_destroy=true -target=terraform_data.output, and then
-terraform destroy -var output_force_destroy=true. To keep them and forget about the bucket: docs/aws.md, "Destroy".
+docs/aws.md, "Destroy", says how the tables are deleted too, and how they are kept and the bucket is forgotten.
 TEXT
     exit 1
 }

@@ -225,3 +225,15 @@ def test_a_step_that_there_is_not_is_refused() -> None:
     )
     assert result.returncode == 1
     assert '"package" is no step' in result.stderr
+
+
+@pytest.mark.parametrize("name", ["a:b", "$HOME"])
+def test_a_path_that_cannot_work_is_refused(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name / "tools"
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT / "tools/setup", folder / "setup")
+    done = subprocess.run(
+        [folder / "setup"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert f"for something else, : or $: {tmp_path / name}. Move it elsewhere" in done.stderr

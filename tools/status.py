@@ -101,11 +101,18 @@ def render(state: dict[str, Any], target: Target) -> Iterator[str]:
         yield ""
         yield from render_cluster(state)
     yield ""
-    yield from render_topic(state["topic"])
-    yield from render_producer(state["producer"])
-    yield from render_streaming(state["streaming"])
-    yield ""
-    yield from render_genres(state["genres"])
+    silent = [host for host, found in state["hosts"].items() if found["error"]]
+    # Of hosts that nobody's Terraform made there is no such config.
+    if silent and target.ssh_config.exists():
+        yield f"make hosts{named(target.name)} brings back a host that died, with its data."
+    if len(silent) < len(state["hosts"]):
+        yield from render_topic(state["topic"])
+        yield from render_producer(state["producer"])
+        yield from render_streaming(state["streaming"])
+        yield ""
+        yield from render_genres(state["genres"])
+    else:
+        yield "Topic, producer, job and tables: unknown while no host answers."
     yield ""
     yield from render_places(state, target)
 
@@ -121,7 +128,7 @@ def render_units(state: dict[str, Any]) -> Iterator[str]:
             if it["LoadState"] != "loaded":
                 what = it["LoadState"]
             yield (
-                f"{host:<16}{found['address']:<17}{unit:<16}{what:<20}"
+                f"{host:<16}{found['address']:<17}{unit:<16}{what:<19} "
                 f"{it.get('NRestarts', '-'):<10}{it.get('StateChangeTimestamp', '')}"
             )
 

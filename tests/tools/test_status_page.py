@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from hosts import ROOT, Target
-from status import render_places, render_streaming
+from status import render, render_places, render_streaming
 
 QUERY = {"batch_id": 4, "at": None, "rows_in": 0, "rows_written": 0, "input_rate": 0.0}
 STREAMING: dict[str, Any] = {
@@ -36,6 +36,22 @@ def test_a_reader_may_take_a_part_of_the_page() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "line\n", "")
+
+
+def test_of_a_host_that_does_not_answer_nothing_is_claimed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "inventories/trial/.ssh/config"
+    config.parent.mkdir(parents=True)
+    config.touch()
+    monkeypatch.setattr("hosts.ROOT", tmp_path)
+    monkeypatch.setattr("status.ROOT", tmp_path)
+    host = {"address": "192.0.2.1", "error": "no route", "units": {}}
+    state = {"hosts": {"trial-1": host}, "tables": None, "urls": {}}
+    page = "\n".join(render(state, Target("trial", {"trial-1": {}}, {"kafka": ["trial-1"]})))
+    assert "does not answer: no route" in page
+    assert "make hosts NAME=trial brings back a host that died" in page
+    assert "unknown while no host answers" in page
 
 
 def logs_of(target: Target) -> list[str]:

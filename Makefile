@@ -129,6 +129,11 @@ logs: ## Follow the journal of a unit: make logs UNIT=imdb-producer
 tunnel: ## Put the web UIs on localhost: 8080 master, 8081 worker, 4040 job
 	@$(python) tools/tunnel.py --environment $(NAME)
 
+.PHONY: client
+client: ## Write what a Kafka client on this machine needs: client.properties, client.json
+	@$(setup)
+	@ansible-playbook ansible/client.yml
+
 ##@ Proof
 
 .PHONY: verify

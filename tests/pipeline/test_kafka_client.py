@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import textwrap
 from typing import Any
 
 import pandas as pd
 import pytest
+from hosts import ROOT, Target
 
+from ..releases import home_of
 from ..variables import HostVariables
 from ..waiting import wait_for
 from .expected import Expected
@@ -80,3 +86,61 @@ def test_silver_holds_the_topics_events(
         lambda different: different == 0,
         120 * patience,
     )
+
+
+@pytest.fixture(scope="module")
+def settings(target: Target) -> dict[str, str]:
+    """What `make client` writes for this machine's tools: each file's path by its name."""
+    done = subprocess.run(
+        ["make", "client", f"NAME={target.name}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = ROOT / "inventories" / target.name
+    paths = {name: folder / name for name in ("client.properties", "client.json")}
+    assert {path.stat().st_mode & 0o777 for path in paths.values()} == {0o600}
+    return {name: str(path) for name, path in paths.items()}
+
+
+def test_the_documents_python_reads_the_topic(
+    settings: dict[str, str], topic: str, patience: float
+) -> None:
+    page = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    _, begins, after = page.partition("    import json, kafka\n")
+    program = textwrap.dedent(begins + after.partition("\n\n")[0])
+    program = program.replace("inventories/prod/client.json", settings["client.json"])
+    program = program.replace('"imdb-movies"', repr(topic))
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=120 * patience,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    # A title may hold what Python's splitlines() takes for the end of a line.
+    lines = done.stdout.split("\n")[:-1]
+    assert lines
+    assert all("tconst" in json.loads(line) for line in lines)
+
+
+@pytest.mark.slow
+def test_kafkas_own_tools_list_the_topic(
+    settings: dict[str, str], connection: Connection, topic: str, patience: float
+) -> None:
+    done = subprocess.run(
+        [
+            *("java", "-cp", f"{home_of('kafka')}/libs/*", "org.apache.kafka.tools.TopicCommand"),
+            *("--bootstrap-server", ",".join(connection["bootstrap_servers"])),
+            *("--command-config", settings["client.properties"], "--list"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120 * patience,
+        check=False,
+    )
+    assert topic in done.stdout.splitlines(), done.stdout + done.stderr

@@ -1,7 +1,7 @@
 """The producer beside the original's method and a bare client loop, in one run.
 
     make bench-producer
-    python -m tests.bench.bench_producer [--part prepare|pacing|rate] [--titles N]
+    python -m tests.bench.bench_producer [--part prepare|pacing|rate|secured] [--titles N]
 
 Prepares IMDb's dumps at their real size (generated once, into the cache), paces against a real
 broker of its own, and replays as fast as it goes; prints the tables of docs/producer.md.
@@ -23,6 +23,7 @@ from pathlib import Path
 
 import sample_data
 
+from tests.bench import brokers
 from tests.producer.broker import Broker
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +31,11 @@ KEPT_SHARE = 0.004
 RATES = (1, 10, 100, 1000, 5000)
 PACING_SECONDS = 20
 WORKER = "tests.bench.bench_producer_worker"
+WAYS = {
+    "(b) bare loop, kafka-python": "bare",
+    "`imdb-producer`, kafka-python": "ours-kafka-python",
+    "`imdb-producer`, extra `fast`": "ours-confluent",
+}
 
 
 @dataclass(frozen=True)
@@ -122,30 +128,56 @@ def pacing(broker: Broker, records: Path) -> None:
 
 def rate(broker: Broker, records: Path, count: int, rounds: int) -> None:
     """Send as fast as it goes, in turns, and take the median of each."""
-    ways = {
-        "(b) bare loop, kafka-python": "bare",
-        "`imdb-producer`, kafka-python": "ours-kafka-python",
-        "`imdb-producer`, extra `fast`": "ours-confluent",
-    }
-    found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+    found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
     for turn in range(rounds):
-        for name, way in ways.items():
+        for name, way in WAYS.items():
             topic = f"rate-{way}-{turn}"
             broker.make_topic(topic)
             result = run(WORKER, way, broker.address, topic, str(records), str(count))
             seconds, cpu = map(float, result.said[-1].split())
             found[name].append((count / seconds, 1e6 * cpu / count))
             broker.delete_topic(topic)
-    medians = {
-        name: tuple(sorted(values)[len(values) // 2] for values in zip(*results, strict=True))
-        for name, results in found.items()
-    }
+    medians = {name: median_of(results) for name, results in found.items()}
     bare = medians["(b) bare loop, kafka-python"][0]
     print(f"\n{count:,} messages, median of {rounds} rounds in turns\n")
     print("| unthrottled | messages/s | CPU us a message | share of (b) |")
     print("|---|---|---|---|")
     for name, (speed, cpu) in medians.items():
         print(f"| {name} | {speed:,.0f} | {cpu:.1f} | {100 * speed / bare:.0f} % |")
+
+
+def secured(scratch: Path, records: Path, count: int, rounds: int) -> None:
+    """Send as fast as it goes by the plain port and by SASL_SSL, in turns; the median of each."""
+    folder = scratch / "secured"
+    folder.mkdir()
+    rows: list[tuple[str, tuple[float, float], tuple[float, float]]] = []
+    with brokers.Broker(folder, secured=True) as broker:
+        plain, login = (broker.settings(secured=secured) for secured in (False, True))
+        for name, way in WAYS.items():
+            found: dict[str, list[tuple[float, float]]] = {"plain": [], "secured": []}
+            for turn in range(rounds):
+                for kind, settings in (("plain", plain), ("secured", login)):
+                    topic = f"{kind}-{way}-{turn}"
+                    broker.create_topic(topic)
+                    address = settings["KAFKA_BOOTSTRAP_SERVERS"]
+                    result = run(WORKER, way, address, topic, str(records), str(count), **settings)
+                    seconds, cpu = map(float, result.said[-1].split())
+                    found[kind].append((count / seconds, 1e6 * cpu / count))
+            rows.append((name, median_of(found["plain"]), median_of(found["secured"])))
+    print(f"\n{count:,} messages, median of {rounds} rounds in turns\n")
+    print("| unthrottled | messages/s | secured | share | CPU us a message | secured |")
+    print("|---|---|---|---|---|---|")
+    for row, (speed, cpu), (secured_speed, secured_cpu) in rows:
+        print(
+            f"| {row} | {speed:,.0f} | {secured_speed:,.0f} | {100 * secured_speed / speed:.0f} % "
+            f"| {cpu:.1f} | {secured_cpu:.1f} |"
+        )
+
+
+def median_of(values: list[tuple[float, float]]) -> tuple[float, float]:
+    """Give the median of each of the two."""
+    first, second = (sorted(column)[len(column) // 2] for column in zip(*values, strict=True))
+    return first, second
 
 
 def machine() -> str:
@@ -178,7 +210,11 @@ def running_broker() -> Iterator[Broker]:
 def main() -> None:
     """Measure, and print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--part", choices=["prepare", "pacing", "rate"], help="only this (all)")
+    parser.add_argument(
+        "--part",
+        choices=["prepare", "pacing", "rate", "secured"],
+        help="only this (all, but what security costs)",
+    )
     parser.add_argument("--titles", type=int, default=11_600_000, help="rows (11600000)")
     parser.add_argument("--messages", type=int, default=400_000, help="for the rate (400000)")
     parser.add_argument("--rounds", type=int, default=3, help="for the rate (3)")
@@ -192,7 +228,9 @@ def main() -> None:
         else:
             records = Path(scratch) / "records.jsonl"
             run("imdb_producer", "prepare", str(records), **sources(folder), CACHE_DIR=scratch)
-        if options.part != "prepare":
+        if options.part == "secured":
+            secured(Path(scratch), records, options.messages, options.rounds)
+        elif options.part != "prepare":
             with running_broker() as broker:
                 if options.part in {None, "rate"}:
                     rate(broker, records, options.messages, options.rounds)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
 from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sample_data
+
+if TYPE_CHECKING:
+    from imdb_producer.security import Security
 
 MIN_VOTES = 1000
 ADDRESS_SPACE = 400 * 1024 * 1024
@@ -90,13 +94,28 @@ def messages(path: str, count: int) -> Iterator[tuple[bytes, bytes, bytes]]:
     return islice(cycle(made), count)
 
 
+def security() -> Security:
+    """Give the login that the environment names, as the service's settings do."""
+    from imdb_producer.security import Security
+
+    names = {
+        "protocol": "KAFKA_SECURITY_PROTOCOL",
+        "username": "KAFKA_SASL_USERNAME",
+        "password_file": "KAFKA_SASL_PASSWORD_FILE",
+        "cafile": "KAFKA_SSL_CAFILE",
+    }
+    return Security(**{key: os.environ[name] for key, name in names.items() if name in os.environ})
+
+
 def bare(address: str, topic: str, path: str, count: str) -> None:
     """The client's loop alone: the same settings, keys, values and headers."""
     from kafka import KafkaProducer
 
+    from imdb_producer.access import kafka_python_settings
     from imdb_producer.kafka_python import SETTINGS
 
-    producer = KafkaProducer(bootstrap_servers=address, **SETTINGS)
+    login = kafka_python_settings(security())
+    producer = KafkaProducer(bootstrap_servers=address, **SETTINGS, **login)
     ready = list(messages(path, int(count)))
     start, cpu = time.perf_counter(), time.process_time()
     for key, value, event_id in ready:
@@ -127,7 +146,7 @@ def ours(
         )
         status = Status("basics", "ratings", total=progress.total)
         reporter = Reporter(status, [StatusFile(Path(folder) / "status.json")])
-        client = make_client(client_name, [address], topic)
+        client = make_client(client_name, [address], topic, security())
         pacer = Pacer(float(rate))
         sender = Sender(
             client,

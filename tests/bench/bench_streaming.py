@@ -2,6 +2,7 @@
 
     make bench-streaming
     make bench-streaming BENCH="--records 100000 --prefill 0 --repeats 1"   # a trial
+    make bench-streaming BENCH="--jobs ours secured"                        # what security costs
 
 Starts ZooKeeper, a broker and (by default) a Spark master and worker on loopback, all in a
 temporary folder, and ends them. Prints a table in Markdown; docs/streaming.md holds
@@ -47,18 +48,28 @@ class Bench:
         self.report = Report(options)
         self.numbers = Numbers()
         (folder / "broker").mkdir()
-        (folder / "cluster").mkdir()
-        self.broker = Broker(folder / "broker")
+        kinds = sorted({subject.secured for subject in [OURS, *options.subjects]})
+        self.broker = Broker(folder / "broker", secured=True in kinds)
+        #: By whether it has a secret.
+        self.clusters: dict[bool, Cluster] = {}
         try:
-            self.cluster = Cluster(folder / "cluster", options.master)
+            for secured in kinds:
+                of_it = folder / f"cluster-{'secured' if secured else 'plain'}"
+                of_it.mkdir()
+                self.clusters[secured] = Cluster(of_it, options.master, secured=secured)
         except BaseException:
-            self.broker.stop()
+            self.stop()
             raise
 
     def stop(self) -> None:
-        """Stop both."""
-        self.cluster.stop()
+        """Stop all of it."""
+        for cluster in self.clusters.values():
+            cluster.stop()
         self.broker.stop()
+
+    def job(self, subject: Subject, task: Task) -> Job:
+        """Start a job on the cluster that it is for."""
+        return Job(subject, task, self.broker, self.clusters[subject.secured])
 
     def run(self) -> None:
         """Measure everything."""
@@ -91,7 +102,7 @@ class Bench:
         task.folder.mkdir(exist_ok=True)
         load = os.getloadavg()[0]
         with step(f"{subject.name} drains {records} records, silver {silver}"):
-            job = Job(subject, task, self.broker, self.cluster)
+            job = self.job(subject, task)
             try:
                 last = job.last_batch()
                 end = job.until_drained(before + records, self.limit(records))
@@ -122,7 +133,7 @@ class Bench:
         period = float(trigger.split()[0])
         # A long trigger wants some batches to look at.
         seconds = max(self.options.seconds, 3 * period)
-        job = Job(subject, task, self.broker, self.cluster)
+        job = self.job(subject, task)
         try:
             # Not measured: what a JVM does for the first time takes longer.
             fill(self.broker, topic, self.folder, self.numbers.take(WARM_UP), WARM_UP)
@@ -130,7 +141,7 @@ class Bench:
             for rate in RATES:
                 with step(f"{subject.name}, trigger {trigger}, {rate} messages/s"):
                     found = measure(
-                        self.broker.bootstrap,
+                        self.broker.client(secured=subject.secured),
                         topic,
                         task.silver,
                         task.folder,
@@ -222,7 +233,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--master", choices=("standalone", "local[2]"), default="standalone", help="Spark's"
     )
     names = [subject.name for subject in SUBJECTS]
-    parser.add_argument("--jobs", nargs="+", choices=names, default=names, help="which")
+    usual = [subject.name for subject in SUBJECTS if not subject.secured]
+    parser.add_argument("--jobs", nargs="+", choices=names, default=usual, help="which")
     parser.add_argument("--folder", type=Path, help="where temporary files go (about 5 GB)")
     parser.add_argument("--out", type=Path, help="a file for the table")
     options = parser.parse_args(arguments)

@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import Self
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.admin import KafkaAdminClient, NewTopic, UserScramCredentialUpsertion
 
+from ..certificates import Ca
 from ..releases import home_of
 from .processes import Program, free_port
 
@@ -33,7 +34,7 @@ admin.enableServer=false
 
 KAFKA = """\
 broker.id=1
-listeners=PLAINTEXT://127.0.0.1:{port}
+listeners={listeners}
 log.dirs={folder}/kafka
 zookeeper.connect=127.0.0.1:{zookeeper_port}
 auto.create.topics.enable=false
@@ -43,16 +44,32 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 """
 
+#: What a broker has beside that where the pipeline is secured. The plain port is open to all.
+LOGIN = """\
+sasl.enabled.mechanisms={mechanism}
+authorizer.class.name=kafka.security.authorizer.AclAuthorizer
+super.users=User:ANONYMOUS;User:{user}
+ssl.keystore.type=PEM
+ssl.keystore.location={certificate}
+ssl.truststore.type=PEM
+ssl.truststore.location={ca}
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=\
+org.apache.kafka.common.security.scram.ScramLoginModule required;
+"""
+
 
 class Broker:
     """A broker with a ZooKeeper of its own; their data lie in a folder and stay there."""
 
-    def __init__(self, folder: Path, heap: str = "1g") -> None:
+    USER, PASSWORD, MECHANISM = "bench", "of-the-benchmark-alone", "SCRAM-SHA-512"
+
+    def __init__(self, folder: Path, heap: str = "1g", *, secured: bool = False) -> None:
         """Start both and wait until the broker answers.
 
         Args:
             folder: an empty one that exists.
             heap: the broker's, as Java has it.
+            secured: whether it has a port for SASL_SSL too.
 
         Raises:
             RuntimeError: One of them did not come up.
@@ -60,11 +77,23 @@ class Broker:
         self._folder = folder
         self._heap = heap
         self._programs: list[Program] = []
-        zookeeper_port, self._port = free_port(), free_port()
+        zookeeper_port, self._port, self._secured_port = free_port(), free_port(), free_port()
+        listeners = f"PLAINTEXT://{self.bootstrap}"
+        login = ""
+        if secured:
+            authority = Ca(folder)
+            self._ca = authority.ca
+            listeners += f",SASL_SSL://127.0.0.1:{self._secured_port}"
+            login = LOGIN.format(
+                mechanism=self.MECHANISM,
+                user=self.USER,
+                certificate=authority.certificate("broker"),
+                ca=self._ca,
+            )
         (folder / "zookeeper").mkdir()
         (folder / "zoo.cfg").write_text(ZOOKEEPER.format(folder=folder, port=zookeeper_port))
         (folder / "server.properties").write_text(
-            KAFKA.format(folder=folder, port=self._port, zookeeper_port=zookeeper_port)
+            KAFKA.format(folder=folder, listeners=listeners, zookeeper_port=zookeeper_port) + login
         )
         (folder / "log4j.properties").write_text(LOG4J)
         try:
@@ -77,6 +106,8 @@ class Broker:
             self._until_open(zookeeper_port)
             self._run("kafka", heap, "kafka.Kafka", folder / "server.properties")
             self._until_open(self._port)
+            if secured:
+                self._make_user()
         except BaseException:
             self.stop()
             raise
@@ -85,6 +116,51 @@ class Broker:
     def bootstrap(self) -> str:
         """Its address, host:port."""
         return f"127.0.0.1:{self._port}"
+
+    def client(self, *, secured: bool = False) -> dict[str, str]:
+        """Return what a client of kafka-python is told."""
+        if not secured:
+            return {"bootstrap_servers": self.bootstrap}
+        return {
+            "bootstrap_servers": f"127.0.0.1:{self._secured_port}",
+            "security_protocol": "SASL_SSL",
+            "sasl_mechanism": self.MECHANISM,
+            "sasl_plain_username": self.USER,
+            "sasl_plain_password": self.PASSWORD,
+            "ssl_cafile": str(self._ca),
+        }
+
+    def settings(self, *, secured: bool = False, key: str = "") -> dict[str, str]:
+        """Return what our programs are told.
+
+        `key` is what stands before the password in its file.
+        """
+        told = self.client(secured=secured)
+        settings = {"KAFKA_BOOTSTRAP_SERVERS": told["bootstrap_servers"]}
+        if secured:
+            password = self._folder / f"password{key}"
+            password.write_text(f"{key}{self.PASSWORD}\n")
+            password.chmod(0o600)
+            settings |= {
+                "KAFKA_SECURITY_PROTOCOL": told["security_protocol"],
+                "KAFKA_SASL_USERNAME": self.USER,
+                "KAFKA_SASL_PASSWORD_FILE": str(password),
+                "KAFKA_SSL_CAFILE": told["ssl_cafile"],
+            }
+        return settings
+
+    def _make_user(self) -> None:
+        admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
+        try:
+            admin.alter_user_scram_credentials(
+                [
+                    UserScramCredentialUpsertion(
+                        self.USER, self.MECHANISM, self.PASSWORD, iterations=4096
+                    )
+                ]
+            )
+        finally:
+            admin.close()
 
     @property
     def pids(self) -> list[int]:

@@ -110,9 +110,9 @@ class Numbers:
         return self.next - count
 
 
-def send(bootstrap: str, topic: str, rate: float, seconds: float, numbers: Numbers) -> int:
+def send(client: dict[str, str], topic: str, rate: float, seconds: float, numbers: Numbers) -> int:
     """Send at a steady rate (messages a second) for so long; return how many."""
-    producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=0)
+    producer = KafkaProducer(**client, acks="all", linger_ms=0)
     count = int(rate * seconds)
     begun = time.monotonic()
     try:
@@ -130,7 +130,7 @@ def send(bootstrap: str, topic: str, rate: float, seconds: float, numbers: Numbe
 
 
 def measure(
-    bootstrap: str,
+    client: dict[str, str],
     topic: str,
     silver: Path,
     output: Path,
@@ -143,7 +143,7 @@ def measure(
     """Send and read.
 
     Args:
-        bootstrap: the broker.
+        client: how kafka-python comes to the broker.
         topic: where to send to; a job reads it, and is caught up.
         silver: the job's folder of silver_movies.
         output: the job's whole output.
@@ -158,7 +158,7 @@ def measure(
     reader = Reader(silver, output)
     start = time.time()
     try:
-        sent = send(bootstrap, topic, rate, seconds, numbers)
+        sent = send(client, topic, rate, seconds, numbers)
         end = time.time()
         limit = time.monotonic() + patience
         while len(reader.delays) < sent and time.monotonic() < limit:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..releases import ROOT, version_of
 from .latency import Latency
-from .subjects import ORIGINAL, OURS, SUBJECTS
+from .subjects import ORIGINAL, OURS, SECURED, SUBJECTS
 
 #: The issue's reach.
 LEAST_SHARE_OF_BARE = 0.7
@@ -165,6 +165,9 @@ class Report:
         original = self._rate(ORIGINAL.name, "empty", batch)
         if ours and original:
             lines.append(f"- drain: {ours / original:.1f} times the original's shape")
+        secured = self._rate(SECURED.name, "empty", batch)
+        if ours and secured:
+            lines.append(f"- drain: secured {secured / ours:.0%} of not secured")
         return "\n".join(lines)
 
     def _of(self, subject: str, silver: str, batch: int) -> list[Drain]:

@@ -24,9 +24,18 @@ class Subject:
     what: str
     module: str
     queries: tuple[str, ...]
+    #: By SASL_SSL from Kafka, and with Spark's secret.
+    secured: bool = False
 
 
 OURS = Subject("ours", "imdb_streaming", "imdb_streaming", ("silver_movies",))
+SECURED = Subject(
+    "secured",
+    "the same by SASL_SSL, on a cluster with a secret and encryption",
+    OURS.module,
+    OURS.queries,
+    secured=True,
+)
 BARE = Subject(
     "bare",
     "read, parse, score, Spark's file sink; nothing checked or dropped",
@@ -39,7 +48,18 @@ ORIGINAL = Subject(
     "tests.bench.jobs.original",
     ("silver_movies", "genre_counts"),
 )
-SUBJECTS = (OURS, BARE, ORIGINAL)
+SUBJECTS = (OURS, SECURED, BARE, ORIGINAL)
+
+#: What role spark gives Spark where the pipeline is secured.
+SPARK_SECURITY = """\
+spark.master.rest.enabled false
+spark.authenticate true
+spark.authenticate.secret of-the-benchmark-alone
+spark.network.crypto.enabled true
+spark.network.crypto.authEngineVersion 2
+spark.network.crypto.saslFallback false
+spark.io.encryption.enabled true
+"""
 
 
 @dataclass(frozen=True)
@@ -68,13 +88,18 @@ class Task:
 class Cluster:
     """Where jobs run: this process's two cores (local[2]), or a master and a worker."""
 
-    def __init__(self, folder: Path, master: str) -> None:
+    def __init__(self, folder: Path, master: str, *, secured: bool = False) -> None:
         """Start it; `master` is local[2] or standalone."""
         self.master = master
+        self.settings = environment_of_spark()
+        if secured:
+            (folder / "conf").mkdir()
+            (folder / "conf/spark-defaults.conf").write_text(SPARK_SECURITY)
+            self.settings["SPARK_CONF_DIR"] = str(folder / "conf")
         self._programs: list[Program] = []
         if master != "standalone":
             return
-        environment = environment_of_spark() | {
+        environment = self.settings | {
             "SPARK_DAEMON_MEMORY": "512m",
             "SPARK_LOG_DIR": str(folder),
         }
@@ -157,8 +182,9 @@ class Job:
         csv = task.folder / "csv"
         for folder in (task.parquet, csv):
             folder.mkdir(parents=True, exist_ok=True)
-        environment = environment_of_spark() | {
-            "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap,
+        kafka = broker.settings(secured=subject.secured, key="password=")
+        environment = cluster.settings | kafka
+        environment |= {
             "KAFKA_TOPIC": task.topic,
             "OUTPUT_PATH": str(task.parquet),
             "OUTPUT_PATH_CSV": str(csv),

@@ -158,6 +158,16 @@ def test_in_another_workspace_only_that_is_said(checkout: Checkout, workspace: s
         assert word not in said
 
 
+def test_another_id_is_not_passed_over(checkout: Checkout) -> None:
+    (there,) = checkout.state.iterdir()
+    code, said = checkout.terraform("plan", "-var=id=0123abcd")
+    assert code == 1
+    assert "The id 0123abcd is asked for" in said
+    assert f"with the id {there.name}" in said
+    code, said = checkout.terraform("plan", "-detailed-exitcode", f"-var=id={there.name}")
+    assert code == 0, said
+
+
 def test_an_input_of_another_target_is_refused(checkout: Checkout) -> None:
     code, said = checkout.terraform("apply", "-var=target=aws")
     assert code == 1

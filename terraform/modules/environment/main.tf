@@ -60,6 +60,10 @@ locals {
         "Is the data lost? make down NAME=${var.name} CONFIRM=${var.name} removes what is left, and make up NAME=${var.name} begins anew; docs/environments.md, \"What deletes data\", says how one host's disk is made anew.",
       ],
     ))],
+    # Taken only where there is no identity yet: else it would be passed over without a word.
+    (var.known_id == null ? true : var.known_id == terraform_data.identity.input) ? [] : [
+      "The id ${var.known_id} is asked for (TF_VAR_id), and the environment ${var.name} has hosts of its own, with the id ${terraform_data.identity.input}. To take up those of ${var.known_id}, remove these first: make down NAME=${var.name}."
+    ],
     length(local.lost) == 0 ? [] : [join("\n", concat(
       ["This would delete data of the environment ${var.name}, and nothing in this run says that it may go:"],
       [for name in sort(keys(local.lost)) : "  - ${local.lost[name].what}"],

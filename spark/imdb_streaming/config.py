@@ -23,6 +23,7 @@ class Config:
 
     bootstrap_servers: str
     topic: str
+    isolation_level: str
     global_mean_rating: float
     min_votes_prior: float
     output_path: Place
@@ -149,6 +150,7 @@ def load_config(environ: Mapping[str, str] | None = None) -> Config:
     config = Config(
         bootstrap_servers=reader.get("KAFKA_BOOTSTRAP_SERVERS", _servers),
         topic=reader.get("KAFKA_TOPIC", _topic, "imdb-movies"),
+        isolation_level=reader.get("KAFKA_ISOLATION_LEVEL", _isolation_level, "read_committed"),
         global_mean_rating=reader.get("GLOBAL_MEAN_RATING", _between(0, 10), "6.5"),
         min_votes_prior=reader.get("MIN_VOTES_PRIOR", _between(0, 1e12), "3000"),
         output_path=reader.get("OUTPUT_PATH", _place, "/opt/spark-output/parquet"),
@@ -272,6 +274,12 @@ def _topic(text: str) -> str:
         raise ValueError(
             "not a Kafka topic name. Use one topic: up to 249 letters, digits, '.', '_' or '-'."
         )
+    return text
+
+
+def _isolation_level(text: str) -> str:
+    if text not in {"read_committed", "read_uncommitted"}:
+        raise ValueError("not a choice. Give read_committed or read_uncommitted.")
     return text
 
 

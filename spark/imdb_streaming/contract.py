@@ -21,6 +21,13 @@ from imdb_streaming.schema import SILVER_SCHEMA
 #: In the checkpoint's folder.
 CONTRACT_FILE = "_contract.json"
 
+#: Where an open transaction looks like a topic that has shrunk.
+_MAY_BE_OPEN = (
+    ". But a start with KAFKA_ISOLATION_LEVEL=read_uncommitted, or of a version before there was "
+    "that setting, may have read messages of a transaction that is open still: then start again "
+    "when it has ended, at the latest after its producer's transaction.timeout.ms."
+)
+
 log = logging.getLogger(__name__)
 
 
@@ -103,6 +110,7 @@ def check_offsets(config: Config, topic: TopicState) -> bool:
                 f"{partition}, which {there}: the topic has shrunk, and new messages would be "
                 "taken for old ones. If the brokers' data can be restored, do. Else read what is "
                 "there from the first message, keeping the tables aside: imdb-streaming reset"
+                + (_MAY_BE_OPEN if config.isolation_level == "read_committed" else "")
             )
     lost = lost_messages(config, topic)
     if not lost:

@@ -142,7 +142,13 @@ def read_topic(
     pause = 1
     while True:
         try:
-            return jvm.read_topic(spark, config.bootstrap_servers, config.topic, config.security)
+            return jvm.read_topic(
+                spark,
+                config.bootstrap_servers,
+                config.topic,
+                config.security,
+                config.isolation_level,
+            )
         except CredentialsError as error:
             left = deadline - time.monotonic()
             if stopping is None or left <= 0 or stopping.is_set():

@@ -164,9 +164,10 @@ def read_topic(
     servers: str,
     topic: str,
     security: Security = PLAIN,
+    isolation_level: str = "read_committed",
     seconds: float = 60,
 ) -> TopicState:
-    """Ask the brokers for a topic's id and offsets.
+    """Ask the brokers for a topic's id and offsets; with read_committed those before what is open.
 
     Raises TopicUnknownError when they do not answer in time, or know no such topic, and
     CredentialsError when they do not take the user, or it may not read the topic.
@@ -175,7 +176,9 @@ def read_topic(
     for key, value in security.client_options().items():
         options.put(key, value)
     try:
-        state = _classes(spark).TopicState.read(servers, topic, int(seconds * 1000), options)
+        state = _classes(spark).TopicState.read(
+            servers, topic, int(seconds * 1000), options, isolation_level
+        )
     except Py4JJavaError as error:
         cause = error.java_exception.getCause() or error.java_exception
         name = cause.getClass().getSimpleName()

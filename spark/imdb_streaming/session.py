@@ -114,13 +114,16 @@ def read_messages(spark: SparkSession, config: Config, *, fail_on_data_loss: boo
     """The topic as a stream of KAFKA_SCHEMA, from its first message for a new checkpoint.
 
     Offsets that the broker has lost end the query: they would be rows lost unseen. A batch begins
-    when the trigger interval is over; a backlog is taken in full batches without a pause.
+    when the trigger interval is over; a backlog is taken in full batches without a pause. Messages
+    of transactions that were aborted are left out, and one that is open is waited for, unless
+    KAFKA_ISOLATION_LEVEL says otherwise.
     """
     messages: DataFrame = (
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", config.bootstrap_servers)
         .options(**BROKER_TIMES)
         .options(**_kafka_options(config))
+        .option("kafka.isolation.level", config.isolation_level)
         .option("subscribe", config.topic)
         .option("includeHeaders", "true")
         .option("startingOffsets", "earliest")

@@ -42,6 +42,7 @@ offsets.topic.replication.factor=1
 offsets.topic.num.partitions=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
 """
 
 #: What a broker has beside that where the pipeline is secured. The plain port is open to all.

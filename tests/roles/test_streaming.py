@@ -32,6 +32,7 @@ PASSWORD = "/etc/imdb-streaming/password"
 SETTINGS = {
     "KAFKA_BOOTSTRAP_SERVERS": "streaming_bootstrap_servers",
     "KAFKA_TOPIC": "streaming_topic",
+    "KAFKA_ISOLATION_LEVEL": "streaming_isolation_level",
     "GLOBAL_MEAN_RATING": "streaming_global_mean_rating",
     "MIN_VOTES_PRIOR": "streaming_min_votes_prior",
     "OUTPUT_PATH": "streaming_output_path",

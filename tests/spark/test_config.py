@@ -11,7 +11,7 @@ from imdb_streaming.security import Security
 
 
 def test_defaults_are_the_documented_ones(config: Config) -> None:
-    assert config.topic == "imdb-movies"
+    assert (config.topic, config.isolation_level) == ("imdb-movies", "read_committed")
     assert (config.global_mean_rating, config.min_votes_prior) == (6.5, 3000)
     assert (config.run_id, config.trigger_interval_ms) == ("main", 20_000)
     assert (config.shuffle_partitions, config.max_offsets_per_trigger) == (4, 200_000)
@@ -38,6 +38,7 @@ def test_interval_has_a_unit(environ: dict[str, str], text: str, milliseconds: i
         ("KAFKA_BOOTSTRAP_SERVERS", "broker:9092,:9092"),
         ("KAFKA_BOOTSTRAP_SERVERS", "broker:99999"),
         ("KAFKA_TOPIC", "two,topics"),
+        ("KAFKA_ISOLATION_LEVEL", "serializable"),
         ("GLOBAL_MEAN_RATING", "eleven"),
         ("GLOBAL_MEAN_RATING", "10.5"),
         ("GLOBAL_MEAN_RATING", "nan"),

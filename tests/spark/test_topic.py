@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ from kafka.admin import KafkaAdminClient, NewPartitions, NewTopic
 from kafka.errors import InvalidTimestampError, TopicAlreadyExistsError
 from pyspark.sql import SparkSession
 
-from imdb_streaming import cli, contract, files, guards, job, jvm, locks, runs
+from imdb_streaming import cli, contract, files, guards, job, jvm, locks, runs, session
 from imdb_streaming.compact import CompactionCutOffError, compact
 from imdb_streaming.executors import ExecutorWatch
 from imdb_streaming.guards import StartRefusedError
 from imdb_streaming.job import Load, QueryDiedError
 from imdb_streaming.session import read_messages
+from imdb_streaming.sinks import BatchResult
 from imdb_streaming.transformations import parse_events
 
 from ..bench.brokers import Broker
@@ -60,13 +62,36 @@ def send(config: Config, *movies: dict[str, Any], partition: int = 0) -> None:
         producer.close(timeout=10)
 
 
+@contextmanager
+def transaction(config: Config, *movies: dict[str, Any]) -> Iterator[KafkaProducer]:
+    """Send to partition 0 in a transaction, which is open then."""
+    producer = KafkaProducer(
+        bootstrap_servers=config.bootstrap_servers, acks="all", transactional_id=config.topic
+    )
+    try:
+        producer.init_transactions()
+        producer.begin_transaction()
+        for movie in movies:
+            value = json.dumps(movie, sort_keys=True).encode()
+            producer.send(config.topic, value=value, partition=0).get(timeout=30)
+        yield producer
+    finally:
+        producer.close(timeout=10)
+
+
+def send_and_end(config: Config, end: str, *movies: dict[str, Any]) -> None:
+    """Send to partition 0 in a transaction, and `commit` or `abort` it."""
+    with transaction(config, *movies) as producer:
+        getattr(producer, f"{end}_transaction")()
+
+
 def run(spark: SparkSession, config: Config) -> Load:
     """Start as the service does, read all there is, and end."""
     guards.prepare_folders(config)
     config = with_term(config)
     runs.switch_if_ready(config)
     guards.check_belongs_together(config)
-    topic = jvm.read_topic(spark, config.bootstrap_servers, config.topic)
+    topic = job.read_topic(config, spark)
     contract.check_contract(config, topic)
     is_loss_accepted = contract.check_offsets(config, topic)
     messages = read_messages(spark, config, fail_on_data_loss=not is_loss_accepted)
@@ -143,6 +168,80 @@ def test_restart_goes_on(spark: SparkSession, begun: Config, movie: dict[str, An
     load = run(spark, begun)
     assert [tconst for tconst, _ in rows(spark, begun)] == ["tt0111161", "tt2", "tt3", "tt4"]
     assert load.sink.totals.duplicates == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "aborted"),
+    [({}, []), ({"KAFKA_ISOLATION_LEVEL": "read_uncommitted"}, ["tt20", "tt21", "tt22"])],
+    ids=["committed alone", "uncommitted too"],
+)
+def test_messages_of_aborted_transactions_become_no_rows(
+    spark: SparkSession,
+    here: dict[str, str],
+    movie: dict[str, Any],
+    given: dict[str, str],
+    aborted: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Tasks begin and end within the transactions.
+    monkeypatch.setattr(session, "MESSAGES_A_TASK", 2)
+    config = load_config(here | given)
+    movies = {name: movie | {"tconst": name} for name in ("tt1", "tt20", "tt21", "tt22", "tt3")}
+    send(config, movies["tt1"])
+    send_and_end(config, "abort", *(movies[f"tt2{number}"] for number in range(3)))
+    send_and_end(config, "commit", movies["tt3"], movie | {"tconst": "tt4"})
+    load = run(spark, config)
+    read = ["tt1", *aborted, "tt3", "tt4"]
+    assert [tconst for tconst, _ in rows(spark, config)] == read
+    assert load._report()
+    assert (load.status.query.rows_in, load.status.query.lag) == (len(read), 0)
+    # A marker, which is no message, ends each transaction.
+    assert contract.planned_offsets(config.checkpoint_folder) == {0: 8, 1: 0, 2: 0}
+
+    (config.checkpoint_folder / "commits" / "0").unlink()
+    run(spark, config)
+    assert [tconst for tconst, _ in rows(spark, config)] == read
+
+
+def test_batch_without_a_message_but_of_aborted_transactions_adds_nothing(
+    spark: SparkSession, begun: Config, movie: dict[str, Any]
+) -> None:
+    before = rows(spark, begun)
+    send_and_end(begun, "abort", movie | {"tconst": "tt4"})
+    load = run(spark, begun)
+    assert load.sink.results[1] == BatchResult(0, 0, 0, 0, None)
+    assert rows(spark, begun) == before
+    send(begun, movie | {"tconst": "tt5"})
+    assert run(spark, begun).sink.table_rows == len(before) + 1
+
+
+def test_what_comes_after_an_open_transaction_waits_for_its_end(
+    spark: SparkSession, begun: Config, movie: dict[str, Any]
+) -> None:
+    with transaction(begun, movie | {"tconst": "tt4"}) as producer:
+        send(begun, movie | {"tconst": "tt5"})
+        send(begun, movie | {"tconst": "tt6"}, partition=1)
+        load = run(spark, begun)
+        assert [tconst for tconst, _ in rows(spark, begun)][2:] == ["tt3", "tt6"]
+        assert load._report()
+        assert load.status.query.lag == 0
+        producer.commit_transaction()
+    run(spark, begun)
+    assert [tconst for tconst, _ in rows(spark, begun)][2:] == ["tt3", "tt4", "tt5", "tt6"]
+
+
+def test_open_transaction_that_was_read_is_refused_until_it_has_ended(
+    spark: SparkSession, begun: Config, here: dict[str, str], movie: dict[str, Any]
+) -> None:
+    with transaction(begun, movie | {"tconst": "tt4"}) as producer:
+        run(spark, load_config(here | {"KAFKA_ISOLATION_LEVEL": "read_uncommitted"}))
+        text = refusal(spark, begun)
+        assert "up to offset 3 of partition 0, which ends at 2: the topic has shrunk" in text
+        assert "a transaction that is open still" in text
+        producer.commit_transaction()
+    send(begun, movie | {"tconst": "tt5"})
+    run(spark, begun)
+    assert [tconst for tconst, _ in rows(spark, begun)][2:] == ["tt3", "tt4", "tt5"]
 
 
 def test_changed_shuffle_partitions_change_nothing(

@@ -1,6 +1,8 @@
 package imdb.streaming;
 
 import java.util.HashMap;
+import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Properties;
 import java.util.TreeMap;
@@ -10,14 +12,15 @@ import java.util.concurrent.TimeoutException;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AdminClientConfig;
 import org.apache.kafka.clients.admin.DescribeTopicsOptions;
+import org.apache.kafka.clients.admin.ListOffsetsOptions;
 import org.apache.kafka.clients.admin.ListOffsetsResult;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.common.IsolationLevel;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.acl.AclOperation;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.TopicAuthorizationException;
-import java.util.List;
 
 /** What the brokers say of a topic: its id, where each partition begins and ends, and its settings. */
 public final class TopicState {
@@ -38,13 +41,20 @@ public final class TopicState {
      * Ask the brokers.
      *
      * @param options how to log in, as settings of Kafka's clients
+     * @param isolationLevel up to where the topic goes: with read_committed not beyond an open transaction
      * @throws ExecutionException the brokers' answer is an error, such as that they have no such topic, or that it
      *     may not be read
      * @throws TimeoutException they have not answered in time
      */
     public static TopicState read(
-            String bootstrapServers, String topic, int timeoutMilliseconds, Map<String, String> options)
+            String bootstrapServers,
+            String topic,
+            int timeoutMilliseconds,
+            Map<String, String> options,
+            String isolationLevel)
             throws ExecutionException, InterruptedException, TimeoutException {
+        ListOffsetsOptions isolated =
+                new ListOffsetsOptions(IsolationLevel.valueOf(isolationLevel.toUpperCase(Locale.ROOT)));
         Properties properties = new Properties();
         properties.putAll(options);
         properties.put(AdminClientConfig.BOOTSTRAP_SERVERS_CONFIG, bootstrapServers);
@@ -64,8 +74,8 @@ public final class TopicState {
             }
             return new TopicState(
                     description.topicId().toString(),
-                    offsets(admin, description, OffsetSpec.earliest(), timeoutMilliseconds),
-                    offsets(admin, description, OffsetSpec.latest(), timeoutMilliseconds),
+                    offsets(admin, description, OffsetSpec.earliest(), isolated, timeoutMilliseconds),
+                    offsets(admin, description, OffsetSpec.latest(), isolated, timeoutMilliseconds),
                     settings(admin, topic, timeoutMilliseconds));
         }
     }
@@ -89,7 +99,11 @@ public final class TopicState {
     }
 
     private static Map<Integer, Long> offsets(
-            Admin admin, TopicDescription description, OffsetSpec which, int timeoutMilliseconds)
+            Admin admin,
+            TopicDescription description,
+            OffsetSpec which,
+            ListOffsetsOptions options,
+            int timeoutMilliseconds)
             throws ExecutionException, InterruptedException, TimeoutException {
         Map<TopicPartition, OffsetSpec> asked = new HashMap<>();
         description
@@ -97,7 +111,7 @@ public final class TopicState {
                 .forEach(found -> asked.put(new TopicPartition(description.name(), found.partition()), which));
         Map<Integer, Long> offsets = new TreeMap<>();
         for (Map.Entry<TopicPartition, ListOffsetsResult.ListOffsetsResultInfo> found :
-                admin.listOffsets(asked).all().get(timeoutMilliseconds, TimeUnit.MILLISECONDS).entrySet()) {
+                admin.listOffsets(asked, options).all().get(timeoutMilliseconds, TimeUnit.MILLISECONDS).entrySet()) {
             offsets.put(found.getKey().partition(), found.getValue().offset());
         }
         return offsets;

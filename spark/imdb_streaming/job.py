@@ -403,15 +403,17 @@ class Load:
             stopping.wait(1)
 
     def _activity(self) -> Any:
-        """Something that changes while the query gets on: reports, steps of a batch, tasks done."""
-        progress = self.query.lastProgress
+        """Something that changes while the query gets on: polls, steps of a batch, tasks done.
+
+        Not the reports, which wait for the clock when that is set back.
+        """
         tracker = self.sink.spark.sparkContext.statusTracker()
         tasks = [
             stage.numCompletedTasks
             for stage in map(tracker.getStageInfo, tracker.getActiveStageIds())
             if stage is not None
         ]
-        return progress["timestamp"] if progress else None, self.sink.steps, tasks
+        return jvm.polls(self.sink.spark), self.sink.steps, tasks
 
     def _has_caught_up(self) -> bool:
         return self.status.query.batch_id is not None and self.status.query.lag == 0

@@ -22,6 +22,9 @@ PARSE_MOVIE = "parse_movie"
 
 _PACKAGE = "imdb.streaming"
 
+#: The format of the topic as a stream: see the class.
+PACED_KAFKA = f"{_PACKAGE}.PacedKafka"
+
 
 class StateDamagedError(Exception):
     """A file of the job's state is missing or is not what was written. The text names it."""
@@ -204,6 +207,11 @@ def read_topic(
         {int(partition): int(offset) for partition, offset in state.ends().items()},
         {str(name): str(value) for name, value in state.settings().items()},
     )
+
+
+def polls(spark: SparkSession) -> int:
+    """How often queries have asked for new messages."""
+    return int(_classes(spark).PacedKafka.polls())
 
 
 def checkpoint_uri(spark: SparkSession, folder: Path, out: Path) -> str:

@@ -71,11 +71,6 @@ def spark_settings(config: Config) -> dict[str, str]:
         "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",
         "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
         "spark.sql.streaming.stopTimeout": f"{STOP_SECONDS}s",
-        # The newer of Spark's two Kafka readers dies with a NullPointerException after a batch
-        # that is run again at start (SPARK-55271, in 4.1.1): every crash would cost a second one.
-        "spark.sql.streaming.disabledV2MicroBatchReaders": (
-            "org.apache.spark.sql.kafka010.KafkaSourceProvider"
-        ),
         "spark.sql.session.timeZone": "UTC",
         # Spark's default, INT96, is deprecated and read differently by others.
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
@@ -119,7 +114,7 @@ def read_messages(spark: SparkSession, config: Config, *, fail_on_data_loss: boo
     KAFKA_ISOLATION_LEVEL says otherwise.
     """
     messages: DataFrame = (
-        spark.readStream.format("kafka")
+        spark.readStream.format(jvm.PACED_KAFKA)
         .option("kafka.bootstrap.servers", config.bootstrap_servers)
         .options(**BROKER_TIMES)
         .options(**_kafka_options(config))
@@ -129,9 +124,8 @@ def read_messages(spark: SparkSession, config: Config, *, fail_on_data_loss: boo
         .option("startingOffsets", "earliest")
         .option("failOnDataLoss", str(fail_on_data_loss).lower())
         .option("maxOffsetsPerTrigger", config.max_offsets_per_trigger)
-        .option("minOffsetsPerTrigger", config.max_offsets_per_trigger)
         .option("maxRecordsPerPartition", MESSAGES_A_TASK)
-        .option("maxTriggerDelay", f"{config.trigger_interval_ms}ms")
+        .option("triggerIntervalMs", config.trigger_interval_ms)
         .load()
     )
     return messages

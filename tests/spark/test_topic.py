@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from operator import lt
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +244,59 @@ def test_open_transaction_that_was_read_is_refused_until_it_has_ended(
     send(begun, movie | {"tconst": "tt5"})
     run(spark, begun)
     assert [tconst for tconst, _ in rows(spark, begun)][2:] == ["tt3", "tt4", "tt5"]
+
+
+def test_clock_that_is_set_back_holds_up_no_batch(
+    spark: SparkSession,
+    begun: Config,
+    here: dict[str, str],
+    movie: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the clock that Spark's source has for its own tests."""
+    assert spark._jvm
+    clock = spark._jvm.org.apache.spark.sql.kafka010.MockedSystemClock
+    clock.advanceCurrentSystemTime(86_400_000)
+    monkeypatch.setitem(session.BROKER_TIMES, "_mockSystemTime", "true")
+    # As if they waited for that clock too.
+    spark.conf.set("spark.sql.streaming.noDataProgressEventInterval", "1h")
+    config = with_term(load_config(here | {"TRIGGER_INTERVAL": "1 second"}))
+    load = job._begin(config, spark, job.check_topic(config, spark))
+    try:
+        send(begun, movie | {"tconst": "tt4"})
+        clock.advanceCurrentSystemTime(5_000)
+        wait_for("the row", lambda: load.sink.table_rows, lambda count: count == 4, 60)
+        clock.advanceCurrentSystemTime(-7_200_000)
+        send(begun, movie | {"tconst": "tt5"})
+        clock.advanceCurrentSystemTime(5_000)
+        wait_for("the next row", lambda: load.sink.table_rows, lambda count: count == 5, 60)
+        before = load._activity()
+        wait_for("a query that waits gets on", load._activity, lambda now: now != before, 60)
+    finally:
+        spark.conf.unset("spark.sql.streaming.noDataProgressEventInterval")
+        clock.reset()
+        load.query.stop()
+        load.metrics.close()
+
+
+def test_batch_begins_before_its_time_when_it_is_full(
+    spark: SparkSession, begun: Config, here: dict[str, str], movie: dict[str, Any]
+) -> None:
+    hourly = {"TRIGGER_INTERVAL": "1 hour", "MAX_OFFSETS_PER_TRIGGER": "3"}
+    send(begun, movie | {"tconst": "tt4"})
+    config = with_term(load_config(here | hourly))
+    load = job._begin(config, spark, job.check_topic(config, spark))
+    try:
+        wait_for("the row", lambda: load.sink.table_rows, lambda count: count == 4, 60)
+        for number in range(3):
+            one_more = jvm.polls(spark) + 1
+            send(begun, movie | {"tconst": f"tt5{number}"})
+            wait_for("a whole poll", partial(jvm.polls, spark), partial(lt, one_more), 60)
+        wait_for("the rows", lambda: load.sink.table_rows, lambda count: count == 7, 60)
+        assert load.sink.results[2].rows_written == 3
+    finally:
+        load.query.stop()
+        load.metrics.close()
 
 
 def test_changed_shuffle_partitions_change_nothing(

@@ -6,10 +6,9 @@ follows from the batch, so that a batch which is run again after a crash replace
 file goes there by way of `out` (terms.py), a folder that Spark never writes to.
 """
 
-import csv
-import io
 import json
 import logging
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -277,13 +276,16 @@ class GenreCounts:
             write_atomically(target, content)
 
     def _publish_csv(self, counts: Mapping[str, int]) -> None:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(GENRE_COUNTS_SCHEMA.fieldNames())
-        writer.writerows(counts.items())
-        content = text.getvalue().encode()
+        rows = [GENRE_COUNTS_SCHEMA.fieldNames(), *counts.items()]
+        content = "".join(f"{_quoted(genre)},{count}\n" for genre, count in rows).encode()
         if not self.csv_file.exists() or self.csv_file.read_bytes() != content:
             write_atomically(self.csv_file, content, self.config.out_folder_csv)
+
+
+def _quoted(text: str) -> str:
+    """A field of CSV. Python's own writer leaves a carriage return as it is, where lines end
+    without one."""
+    return '"' + text.replace('"', '""') + '"' if re.search('[",\r\n]', text) else text
 
 
 def count_rows(spark: SparkSession, folder: Place) -> int:

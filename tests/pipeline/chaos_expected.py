@@ -152,6 +152,11 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
+def _can_be_held(text: str) -> bool:
+    # As a message is UTF-8, a half of a pair of surrogates comes from an escape.
+    return not re.search("[\ud800-\udfff]", text)
+
+
 #: The fields' types, in words and as a check.
 TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "tconst": ("a string", _is_text),
@@ -173,10 +178,12 @@ TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 VALUES: dict[str, Callable[[dict[str, Any]], bool]] = {
     "tconst is not tt and digits": lambda movie: bool(re.fullmatch(r"tt[0-9]+", movie["tconst"])),
     "primaryTitle is empty": lambda movie: bool(movie["primaryTitle"].strip(" ")),
+    "primaryTitle has an unpaired surrogate": (lambda movie: _can_be_held(movie["primaryTitle"])),
     "startYear does not fit 32 bits": lambda movie: movie["startYear"] in INT32,
     "runtimeMinutes is not from 0 to 2147483647": lambda movie: (
         movie["runtimeMinutes"] is None or movie["runtimeMinutes"] in COUNTS
     ),
+    "genres has an unpaired surrogate": (lambda movie: all(map(_can_be_held, movie["genres"]))),
     "averageRating is not from 0 to 10": lambda movie: 0 <= movie["averageRating"] <= 10,
     "numVotes is not from 0 to 2147483647": lambda movie: movie["numVotes"] in COUNTS,
 }

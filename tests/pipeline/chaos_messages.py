@@ -5,6 +5,7 @@ All of it follows from a seed, and from the number of the first movie.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -39,6 +40,10 @@ def _changed(**changes: object) -> Callable[[dict[str, Any]], bytes]:
     return lambda record: canonical(record | changes)
 
 
+def _escaped(**changes: object) -> Callable[[dict[str, Any]], bytes]:
+    return lambda record: json.dumps(record | changes).encode()
+
+
 #: What makes a message of a movie's record that is no movie.
 MALFORMED: list[Callable[[dict[str, Any]], bytes | None]] = [
     lambda _: None,
@@ -66,6 +71,8 @@ MALFORMED: list[Callable[[dict[str, Any]], bytes | None]] = [
     _changed(tconst="tt1\n"),
     _changed(primaryTitle="  "),
     _changed(primaryTitle=None),
+    _escaped(primaryTitle="A\ud83d"),
+    _escaped(genres=["\udfffDrama"]),
     _changed(startYear="1994"),
     _changed(startYear=1994.5),
     _changed(startYear=3_000_000_000),

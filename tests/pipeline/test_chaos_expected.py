@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from typing import Any
 
@@ -30,9 +31,14 @@ def of(number: int, **changes: object) -> bytes:
     return canonical(movie(number) | changes)
 
 
+def escaped(number: int, **changes: object) -> bytes:
+    return json.dumps(movie(number) | changes).encode()
+
+
 def test_valid_movie_is_taken_over() -> None:
-    record = movie(3)
+    record = movie(3) | {"primaryTitle": "\U0001f600", "genres": ["Dra\rma"]}
     assert parsed(canonical(record | {"more": 1})) == record
+    assert parsed(json.dumps(record).encode()) == record
 
 
 @pytest.mark.parametrize("kind", range(len(MALFORMED)))
@@ -52,6 +58,8 @@ def test_each_malformed_kind_is_no_movie(kind: int) -> None:
         (of(3, startYear=True), "startYear is not an integer"),
         (of(3, startYear=2**31), "startYear does not fit 32 bits"),
         (of(3, averageRating=11), "averageRating is not from 0 to 10"),
+        (escaped(3, primaryTitle="A\ud83d"), "primaryTitle has an unpaired surrogate"),
+        (escaped(3, genres=["Drama", "\udfff"]), "genres has an unpaired surrogate"),
     ],
 )
 def test_reason_is_the_first_thing_wrong(value: bytes | None, reason: str) -> None:

@@ -1,5 +1,6 @@
 """docs/reading.md: each of its examples is executed against tables in the job's own layout."""
 
+import csv
 import os
 import re
 import subprocess
@@ -17,9 +18,12 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
+from imdb_streaming.files import local
 from imdb_streaming.schema import DEAD_LETTERS_SCHEMA, GENRE_COUNTS_SCHEMA, SILVER_SCHEMA
+from imdb_streaming.sinks import GenreCounts
 
 from .frames import frame_of
+from .local import LocalConfig as Config
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/reading.md"
 ON_THE_HOSTS = "file:///opt/spark-output"
@@ -87,9 +91,9 @@ def output(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Pat
         frame_of(spark, counts, GENRE_COUNTS_SCHEMA),
         parquet / "genre_counts/genre_counts.parquet",
     )
-    csv = root / "data/output/csv/genre_counts/genre_counts.csv"
-    csv.parent.mkdir(parents=True)
-    csv.write_text("genre,movie_count\nDrama,3\nFilm-Noir,2\n(unknown),1\n")
+    text = root / "data/output/csv/genre_counts/genre_counts.csv"
+    text.parent.mkdir(parents=True)
+    text.write_text("genre,movie_count\nDrama,3\nFilm-Noir,2\n(unknown),1\n")
     letters = [
         ("imdb-movies", 1, 7, at(2), "the message is not UTF-8", b"tt1", b"\xff\x00{"),
         ("imdb-movies", 2, 8, at(3), "the message is empty", None, None),
@@ -188,6 +192,23 @@ def test_rows_are_the_same_for_every_reader(spark: SparkSession, output: Path) -
     assert len(ids) == 4
     assert [row[0] for row in by_duckdb] == ids
     assert sorted(row[0] for row in by_spark) == ids
+
+
+def test_counts_are_the_same_for_every_reader(spark: SparkSession, prepared: Config) -> None:
+    lines = ["Dra\rma", "Dra\nma", "Dra\r\nma", "Dra\0ma", "\u2028\x85\x0b"]
+    genres = ["Drama", 'a "b"', "c,d", " e ", "😀", *lines]
+    expected = [(genre, 10 - place) for place, genre in enumerate(genres)]
+    table = GenreCounts(prepared, spark)
+    table.publish(dict(expected))
+    parquet, text = str(table.parquet_file), local(table.csv_file)
+    by_pandas = [pandas.read_parquet(parquet), pandas.read_csv(text)]
+    assert [list(rows.itertuples(index=False, name=None)) for rows in by_pandas] == [expected] * 2
+    assert duckdb.read_parquet(parquet).fetchall() == expected
+    assert duckdb.read_csv(str(text)).fetchall() == expected
+    by_spark = spark.read.options(header=True, multiLine=True, escape='"').csv(text.as_uri())
+    assert [(row["genre"], int(row["movie_count"])) for row in by_spark.collect()] == expected
+    with text.open(newline="") as file:
+        assert list(csv.reader(file))[1:] == [[genre, str(count)] for genre, count in expected]
 
 
 class TestStraddlingACompaction:

@@ -25,6 +25,7 @@ public final class ParseMovie implements UDF1<byte[], Row> {
     private static final long serialVersionUID = 1;
 
     private static final String NOT_JSON = "the message is not one JSON object";
+    private static final String UNPAIRED = " has an unpaired surrogate";
     private static final String[] FIELDS = {
         "tconst", "primaryTitle", "startYear", "runtimeMinutes", "genres", "averageRating", "numVotes"
     };
@@ -160,12 +161,18 @@ public final class ParseMovie implements UDF1<byte[], Row> {
         if (((String) fields[1]).chars().allMatch(character -> character == ' ')) {
             return "primaryTitle is empty";
         }
+        if (!canBeHeld((String) fields[1])) {
+            return "primaryTitle" + UNPAIRED;
+        }
         long year = (Long) fields[2];
         if (year != (int) year) {
             return "startYear does not fit 32 bits";
         }
         if (fields[3] != NULL && !isCount((Long) fields[3])) {
             return "runtimeMinutes is not from 0 to 2147483647";
+        }
+        if (!canBeHeld((String[]) fields[4])) {
+            return "genres" + UNPAIRED;
         }
         double rating = (Double) fields[5];
         if (!(rating >= 0 && rating <= 10)) {
@@ -179,6 +186,19 @@ public final class ParseMovie implements UDF1<byte[], Row> {
             return false;
         }
         return text.chars().skip(2).allMatch(character -> character >= '0' && character <= '9');
+    }
+
+    /** Whether UTF-8 can hold them: it has no half of a surrogate pair, which JSON can escape. */
+    private static boolean canBeHeld(String... texts) {
+        for (String text : texts) {
+            for (int at = 0, point; at < text.length(); at += Character.charCount(point)) {
+                point = text.codePointAt(at);
+                if (point >= Character.MIN_SURROGATE && point <= Character.MAX_SURROGATE) {
+                    return false;
+                }
+            }
+        }
+        return true;
     }
 
     private static boolean isCount(long number) {

@@ -104,6 +104,11 @@ rotate: ## Change secrets while it runs: WHAT=passwords, spark, certificates, ca
 	@$(setup)
 	@$(with_knobs) ansible-playbook ansible/rotate.yml $${knobs:+-e "$$knobs"} -e 'rotate=$(WHAT)'
 
+.PHONY: switch-security
+switch-security: ## Lead a running pipeline to what pipeline_security says, and back
+	@$(setup)
+	@$(with_knobs) ansible-playbook ansible/switch_security.yml $${knobs:+-e "$$knobs"}
+
 .PHONY: artifacts
 artifacts: ## Fetch and verify what is installed: Kafka, Spark, Python packages
 	@$(setup)

@@ -20,6 +20,7 @@ MARKERS = [
     "deploy: runs ansible-playbook",
     "faults: kills, stops or cuts something of a running pipeline",
     "secured: changes passwords, certificates and the CA of a running pipeline that is secured",
+    "switch: leads a running pipeline from the clear to secured and back",
     "cluster: runs playbooks on a running pipeline of several hosts, and stops some of them",
     "libvirt: makes a virtual machine, emulated where there is no KVM: many minutes",
     "molecule: is about a role's own molecule scenario, not a pipeline",

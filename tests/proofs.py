@@ -100,6 +100,9 @@ ROWS: list[Row] = [
     Proven("make deploy*", "Makefile", "@$(MAKE) --no-print-directory deploy"),
     Proven("make rotate*", "tests/tools/test_environment.py", "def test_a_rotation_is_told_what"),
     Proven("make client*", "tests/pipeline/test_kafka_client.py", '"make", "client"'),
+    Proven(
+        "make switch-security*", "tests/tools/test_environment.py", "def test_a_switch_of_security"
+    ),
     Proven("make secrets*", "tools/test", "secrets NAME=secured"),
     Proven("make env*", "tests/tools/test_environment.py", "def test_an_environment_says_what"),
     Form("*make up*TARGET=aws*", AWS),
@@ -201,6 +204,11 @@ ROWS: list[Row] = [
         'playbook="rotate.yml"',
     ),
     Proven("*ansible/client.yml", "Makefile", "ansible-playbook ansible/client.yml"),
+    Proven(
+        "ansible-playbook *ansible/switch_security.yml*",
+        "tests/pipeline/test_switch_security.py",
+        'playbook="switch_security.yml"',
+    ),
     Proven("ansible/remove.yml", "tests/pipeline/test_removal.py", 'playbook="remove.yml"'),
     Form("ansible-vault create *", "asks for a password, and opens an editor"),
     Form("ansible-vault edit", "opens an editor"),

@@ -63,7 +63,7 @@ def test_a_pipeline_is_not_led_over_to_security_or_back_by_a_knob(
     other = "false" if variables["pipeline_security"] else "true"
     switched = run_playbook("-e", f"pipeline_security={other}")
     assert switched.exit_code != 0
-    assert "is not led over yet: set pipeline_security back" in switched.end
+    assert "by make switch-security NAME=" in " ".join(switched.end.split())
     assert unit_states(target) == before
 
 

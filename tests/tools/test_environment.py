@@ -81,6 +81,12 @@ def test_a_rotation_is_told_what_it_changes(project: Path) -> None:
     assert "ansible-playbook ansible/rotate.yml -e rotate=passwords" in said
 
 
+def test_a_switch_of_security_is_a_playbook(project: Path) -> None:
+    make(project, "env", "NAME=trial")
+    said = make(project, "switch-security", "NAME=trial")
+    assert "ansible-playbook ansible/switch_security.yml" in said
+
+
 @pytest.mark.parametrize("other", ["TOPOLOGY=single", "TARGET=aws", "ARCH=arm64"])
 @pytest.mark.parametrize("command", ["hosts", "up"])
 def test_another_shape_of_the_same_name_is_refused(project: Path, command: str, other: str) -> None:

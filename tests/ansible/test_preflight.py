@@ -519,3 +519,19 @@ def test_the_sum_of_what_is_asked_is_compared_with_what_the_machine_has(tmp_path
     )
     assert f"kafka_heap_size={part}, " in message
     assert f"streaming_driver_memory_mb={part}, " in message
+
+
+@pytest.mark.parametrize(("original", "refused"), [("3f", True), ("another", False), ("", False)])
+def test_a_copy_of_an_environment_deploys_nothing_to_the_hosts_of_the_first(
+    tmp_path: Path, original: str, refused: bool
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder, number in ((first, original), (second, "3f")):
+        folder.mkdir()
+        if number:
+            record = {"folder": str(first), "id": number}
+            (folder / ".identity").write_text(json.dumps(record), encoding="utf-8")
+    # What ends it where it is no copy.
+    message = check(second, "producer_msgs_per_sec=ten")
+    assert (f"{second} is a copy of {first}" in message) == refused
+    assert (FLOAT in message) != refused

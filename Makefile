@@ -123,15 +123,18 @@ sample: ## Generate the sample data set, in IMDb's format
 
 .PHONY: status
 status: ## Show hosts, units, topic, queries and tables on one screen (JSON=1 for machines)
+	@$(setup)
 	@$(python) tools/status.py --environment $(NAME) $(if $(JSON),--json)
 
 UNIT ?= imdb-streaming
 .PHONY: logs
 logs: ## Follow the journal of a unit: make logs UNIT=imdb-producer
+	@$(setup)
 	@$(python) tools/logs.py --environment $(NAME) $(UNIT)
 
 .PHONY: tunnel
 tunnel: ## Put the web UIs on localhost: 8080 master, 8081 worker, 4040 job
+	@$(setup)
 	@$(python) tools/tunnel.py --environment $(NAME)
 
 .PHONY: client

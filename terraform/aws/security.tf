@@ -13,7 +13,8 @@ locals {
   ports = { for name, port in local.given_ports : name =>
     try(tonumber(regex("(?m)^${name}: *\"?([0-9]+)\"? *(?:#.*)?$", local.own_knobs)[0]), port)
   }
-  # As the hosts are deployed: pipeline_security of the inventory of these hosts, or of all.
+  # pipeline_security of the inventory of these hosts, or of all. Ports of a secured pipeline are open without it too, ahead of a
+  # switch while it runs (ansible/switch_security.yml); nobody listens there until then.
   secured = tobool(try(
     regex("(?m)^pipeline_security: *(true|false)", local.own_knobs)[0],
     regex("(?m)^pipeline_security: *(true|false)", file("${local.knobs}/knobs.yml"))[0],
@@ -25,7 +26,7 @@ locals {
     port     = it.port
     protocol = try(it.protocol, "tcp")
     ports    = local.ports[it.port] == 0 ? local.ports.pipeline_any_port : [local.ports[it.port], local.ports[it.port] + try(it.more, 0)]
-  } if(local.ports[it.port] != 0 || try(it.any, false)) && try(it.secured, local.secured) == local.secured]
+  } if(local.ports[it.port] != 0 || try(it.any, false)) && (try(it.secured, true) || !local.secured)]
 
   shapes    = { for key, host in var.hosts : key => length(host.groups) == 0 ? "bare" : join("+", sort(host.groups)) }
   shape_set = toset(values(local.shapes))

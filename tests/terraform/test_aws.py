@@ -411,10 +411,10 @@ def test_hosts_are_open_to_the_flows_of_the_pipeline_alone(cluster: Deployment) 
     master, worker = "spark_master", "spark_worker"
     assert flows(cluster) == {
         *(("bastion", group, 22, 22) for group in (core, edge, master, worker)),
-        *((group, core, 2181, 2181) for group in (core, master, edge)),
+        *((group, core, port, port) for group in (core, master, edge) for port in (2181, 2281)),
         (core, core, 2888, 2888),
         (core, core, 3888, 3888),
-        *((group, core, 9092, 9092) for group in (core, worker, edge)),
+        *((group, core, port, port) for group in (core, worker, edge) for port in (9092, 9093)),
         (worker, master, 7077, 7077),
         (edge, master, 7077, 7077),
         (master, worker, 7078, 7078),
@@ -441,7 +441,7 @@ def test_every_flow_of_the_table_is_open(cluster: Deployment) -> None:
     missing = [
         (source, target, it["port"])
         for it in table
-        if it.get("secured", secured) == secured
+        if it.get("secured", True) or not secured
         for source in groups
         for target in groups
         if groups[source] & set(it["from"]) and groups[target] & set(it["to"])

@@ -13,35 +13,22 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
 
 import pytest
-import yaml
-from hosts import ROOT, Target, host_running, run
+from hosts import Target, host_running, run
 
 from ..variables import HostVariables
 from ..waiting import wait_for
 from .flow_record import NoRecordError, Seen, read
+from .flow_table import ROWS, Flow, flow_of, groups_of, holds, listening
 from .messages import Connection, Feeder
 from .test_failover import leading_masters
 
 pytestmark = pytest.mark.cluster
 
-ROWS: list[dict[str, Any]] = yaml.safe_load(
-    (ROOT / "inventories/pipeline/group_vars/all/flows.yml").read_text(encoding="utf-8")
-)["pipeline_flows"]
 #: What lies beyond the pipeline differs from machine to machine: mirrors, proxies, name servers.
 WITHIN = [row for row in ROWS if "outside" not in row["to"]]
-
-
-def holds(row: dict[str, Any], variables: HostVariables) -> bool:
-    """Whether a row is one of this deployment."""
-    return bool(
-        row.get("secured", variables["pipeline_security"]) == variables["pipeline_security"]
-    )
-
-
 #: A driver fetches from an executor, by a connection of its own, what is too large for an answer.
 LARGE_RESULTS = ("spark_worker", "streaming_block_manager_port", "streaming")
 #: A master that takes over tells workers and drivers so.
@@ -51,25 +38,6 @@ TAKEN_OVER = (
 )
 #: Some ten thousand messages a task: their results are more than 1 MiB.
 FLOOD_PER_SECOND = 5000
-
-
-@dataclass(frozen=True)
-class Flow:
-    """A row of the table, with the numbers of its ports."""
-
-    sources: frozenset[str]
-    targets: frozenset[str]
-    ports: range
-    protocol: str
-
-    def has(self, who: dict[str, set[str]], seen: Seen) -> bool:
-        """Return whether this is one of it."""
-        return (
-            seen.protocol == self.protocol
-            and seen.port in self.ports
-            and bool(self.sources & who[seen.source])
-            and bool(self.targets & who[seen.target])
-        )
 
 
 @dataclass(frozen=True)
@@ -84,17 +52,6 @@ class Record:
         for seen in self.seen:
             if "hosts" in self.who[seen.source]:
                 yield seen
-
-
-def flow_of(row: dict[str, Any], variables: HostVariables) -> Flow:
-    """Return a row with its numbers, as Ansible has them."""
-    port = int(variables[row["port"]])
-    ports = range(port, port + row.get("more", 0) + 1)
-    if row.get("any") and port == 0:
-        first, last = variables["pipeline_any_port"]
-        ports = range(first, last + 1)
-    protocol = row.get("protocol", "tcp")
-    return Flow(frozenset(row["from"]), frozenset(row["to"]), ports, protocol)
 
 
 def the_flow(target: str, port: str, source: str, variables: HostVariables) -> Flow:
@@ -119,11 +76,6 @@ def flows(variables: HostVariables) -> list[Flow]:
     """The table, by way of Ansible."""
     assert variables["pipeline_flows"] == ROWS
     return [flow_of(row, variables) for row in ROWS if holds(row, variables)]
-
-
-def groups_of(target: Target, host: str) -> set[str]:
-    """Return the groups that a host is in."""
-    return {group for group, names in target.groups.items() if host in names}
 
 
 def operators_address(address: str) -> str:
@@ -244,17 +196,14 @@ def test_a_flow_of_the_table_is_used(
 
 
 def test_hosts_listen_on_ports_of_the_table_alone(target: Target, flows: list[Flow]) -> None:
-    unknown = []
+    unknown: list[str] = []
     for host in target.hosts:
         groups = {"hosts", *groups_of(target, host)}
-        for line in run(target, host, "sudo", "ss", "-Hltnp").splitlines():
-            address, _, port = line.split()[3].rpartition(":")
-            # Java's sockets are for both kinds of addresses.
-            address = address.strip("[]").partition("%")[0].removeprefix("::ffff:")
-            if address != "*" and ip_address(address).is_loopback:
-                continue
-            if not any(int(port) in flow.ports and flow.targets & groups for flow in flows):
-                unknown.append(f"{host}: {' '.join(line.split())}")
+        unknown += [
+            f"{host}: {line}"
+            for port, line in listening(target, host)
+            if not any(port in flow.ports and flow.targets & groups for flow in flows)
+        ]
     assert not unknown, "\n".join(unknown)
 
 

@@ -190,7 +190,7 @@ test-cluster: ## Ten hosts: verified, rolled, grown, and hosts replaced while da
 
 .PHONY: test-all
 test-all: ## The slow half too: every fault, both Debians, arm64
-	@ARCH=arm64 tools/setup
+	@ARCH=arm64 TESTS=ports tools/setup
 	@TARGET=libvirt tools/setup
 	@TARGET=aws tools/setup
 	@tools/test --all

@@ -19,7 +19,7 @@ MARKERS = [
     "verify: reads from a running pipeline and changes nothing",
     "deploy: runs ansible-playbook",
     "faults: kills, stops or cuts something of a running pipeline",
-    "secured: changes passwords, certificates and the CA of a running pipeline that is secured",
+    "secured: tries ports of a running pipeline that is secured, and changes its credentials",
     "switch: leads a running pipeline from the clear to secured and back",
     "cluster: runs playbooks on a running pipeline of several hosts, and stops some of them",
     "libvirt: makes a virtual machine, emulated where there is no KVM: many minutes",
@@ -64,11 +64,13 @@ def secured_broker(secured_zookeeper: SecuredBroker) -> SecuredBroker:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let a run of pipeline/test_chaos.py be repeated, and be smaller."""
+    """Let a run of pipeline/test_chaos.py be repeated, and be smaller; let a table be written."""
     group = parser.getgroup("chaos", "pipeline/test_chaos.py")
     group.addoption("--chaos-seed", type=int, help="what its kills and messages are drawn from")
     group.addoption("--chaos-kills", type=int, default=35, help="how many kills (35)")
     group.addoption("--chaos-records", type=int, default=100_000, help="how many messages (100000)")
+    group = parser.getgroup("ports", "pipeline/test_ports.py")
+    group.addoption("--write-ports", action="store_true", help="write docs/security-ports.md")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -20,6 +20,7 @@ from .expected import Expected, expected_tables
 from .messages import Connection, Feeder, read_topic
 
 # Fixtures are found here by their names.
+from .port_fixtures import away, bridge, held_secrets, means, places, store  # noqa: F401
 from .survival_fixtures import active, outcomes, record, settled, traffic  # noqa: F401
 from .tables import Tables, tables_of
 

@@ -265,8 +265,8 @@ def _rights(settings: dict[str, Any], topic: str) -> None:
 def _python_client(settings: dict[str, Any]) -> Iterator[Any]:
     """Give a client of kafka-python's.
 
-    That of confluent dies of a refusal to show users ("munmap_chunk(): invalid pointer", 2.16.1),
-    and takes a refusal to show rights for an empty list.
+    That of confluent 2.16.1 does not tell each refusal, and takes one to show rights for an empty
+    list.
     """
     from kafka import KafkaAdminClient
 

@@ -139,7 +139,7 @@ class Broker:
         told = self.client(secured=secured)
         settings = {"KAFKA_BOOTSTRAP_SERVERS": told["bootstrap_servers"]}
         if secured:
-            password = self._folder / f"password{key}"
+            password = self._folder / ("password.properties" if key else "password")
             password.write_text(f"{key}{self.PASSWORD}\n")
             password.chmod(0o600)
             settings |= {

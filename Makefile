@@ -71,9 +71,9 @@ secrets: ## Make the environment's secrets, or those that it lacks, by ansible-v
 	@$(python) tools/vault.py $(NAME)
 
 .PHONY: up
-up: ## Make the hosts, deploy, wait for the first rows, show the status page
+up: ## Make the hosts and their secrets, deploy, wait for the first rows, show the status page
 	@tools/environment ensure $(given)
-	@$(MAKE) --no-print-directory -j3 hosts artifacts sample
+	@$(MAKE) --no-print-directory -j4 hosts artifacts sample secrets
 	@$(MAKE) --no-print-directory deploy
 	@$(python) tools/status.py --environment $(NAME) --wait 120
 

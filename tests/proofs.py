@@ -103,7 +103,7 @@ ROWS: list[Row] = [
     Proven(
         "make switch-security*", "tests/tools/test_environment.py", "def test_a_switch_of_security"
     ),
-    Proven("make secrets*", "tools/test", "secrets NAME=secured"),
+    Proven("make secrets*", "Makefile", "hosts artifacts sample secrets"),
     Proven("make env*", "tests/tools/test_environment.py", "def test_an_environment_says_what"),
     Form("*make up*TARGET=aws*", AWS),
     Form("make up TARGET=libvirt", MACHINES),
@@ -140,7 +140,8 @@ ROWS: list[Row] = [
     Proven("tools/test-laptop --quick *", "tools/test", "tools/test-laptop ${quick"),
     Proven("python3 -m tests.pipeline.flow_record *", "tools/test-cluster", "flow_record"),
     Proven("tools/test-cluster three", "tools/test", "tools/test-cluster three"),
-    Proven("tools/test-cluster three secured", "tools/test", "tools/test-cluster three secured"),
+    Proven("tools/test-cluster three ports", "tools/test", "tools/test-cluster three ports"),
+    Proven("tools/test-cluster three open", "tools/test", "tools/test-cluster three open"),
     Proven(
         "python3 tools/sample_data.py *", "tests/tools/test_sample_data.py", "def test_the_comma"
     ),
@@ -213,10 +214,11 @@ ROWS: list[Row] = [
     Form("ansible-vault create *", "asks for a password, and opens an editor"),
     Form("ansible-vault edit", "opens an editor"),
     Proven("ansible-vault view", "tests/tools/test_vault.py", '"view"'),
+    Proven("python tools/vault.py *", "Makefile", "$(python) tools/vault.py"),
     Proven(
         "export ANSIBLE_VAULT_PASSWORD_FILE=*", "Makefile", "export ANSIBLE_VAULT_PASSWORD_FILE ?="
     ),
-    Proven("echo 'pipeline_security: true' *", "tools/test", "'pipeline_security: true'"),
+    Proven("echo 'pipeline_security: false' *", "tools/test", "'pipeline_security: false'"),
     # ssh, and what is typed on a host
     Reads(
         "ssh -F inventories/*/.ssh/config *-1 journalctl -u kafka", r"(?i)kafka\[\d+\]|Kafka broker"

@@ -34,7 +34,7 @@ def test_the_example_is_a_pipeline() -> None:
 def test_hosts_written_by_hand_need_an_address_alone() -> None:
     variables = Variables([str(SHARED), str(EXAMPLE)])
     first, third = variables.of("core-1"), variables.of("core-3")
-    connect = "192.0.2.11:2181,192.0.2.12:2181,10.0.0.13:2181"
+    connect = "192.0.2.11:2281,192.0.2.12:2281,10.0.0.13:2281"
     assert first["kafka_zookeeper_connect"] == connect
     assert (first["kafka_address"], first["kafka_external_address"]) == ("192.0.2.11",) * 2
     assert (third["kafka_address"], third["kafka_external_address"]) == ("10.0.0.13", "192.0.2.13")

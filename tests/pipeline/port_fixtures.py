@@ -48,7 +48,7 @@ def held_secrets(target: Target) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def store(variables: HostVariables) -> Path:
     """The folder of the CA, and of the hosts' keys and certificates."""
-    assert variables["pipeline_security"], "this is for a pipeline with pipeline_security: true"
+    assert variables["pipeline_security"], "this is for a pipeline that is secured"
     return Path(variables["certificates_store"])
 
 

@@ -81,7 +81,7 @@ class Tried:
 @pytest.fixture(scope="module")
 def flows(variables: HostVariables) -> dict[int, Flow]:
     """The rows of the table of flows that this deployment has, by their number in it."""
-    assert variables["pipeline_security"], "this is for a pipeline with pipeline_security: true"
+    assert variables["pipeline_security"], "this is for a pipeline that is secured"
     assert variables["pipeline_flows"] == ROWS
     return {
         number: flow_of(row, variables) for number, row in enumerate(ROWS) if holds(row, variables)

@@ -115,7 +115,7 @@ def wire(
     say: Callable[[str], None],
 ) -> Generator[Wire]:
     """Capture while movies flow, all is deployed again and the job starts anew."""
-    assert variables["pipeline_security"], "this is for a pipeline with pipeline_security: true"
+    assert variables["pipeline_security"], "this is for a pipeline that is secured"
     folder = tmp_path_factory.mktemp("wire")
     tcpdump = ["timeout", str(SECONDS), program("tcpdump")]
     captures = {name: folder / f"{name}.pcap" for name in ("bridge", *places)}

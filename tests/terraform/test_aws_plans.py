@@ -85,12 +85,13 @@ def test_every_variable_with_a_validation_is_refused_something() -> None:
     assert refused == validated
 
 
-def test_a_port_that_the_inventory_of_these_hosts_changes_is_opened(
+def test_ports_that_the_inventory_of_these_hosts_asks_for_are_opened(
     project: Path, provider: Mapping[str, str]
 ) -> None:
     knobs = project.parents[1] / "inventories/aws/group_vars/all"
     knobs.mkdir(parents=True)
     try:
+        (knobs / "knobs.yml").write_text("pipeline_security: false\n")
         (knobs / "ports.yml").write_text("kafka_port: 19092 # ours\nstreaming_metrics_port: 0\n")
         (knobs / "vault.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n3336\n")
         said = terraform(project, "test", "-filter=tests/ports.tftest.hcl", provider=provider)

@@ -1,4 +1,4 @@
-# With ports that the inventory of the hosts changes: tests/terraform writes it.
+# With ports that the inventory of the hosts changes, and those in the clear, which it asks for: tests/terraform writes it.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -22,6 +22,10 @@ run "ports_of_the_inventory" {
   assert {
     condition     = contains([for it in aws_vpc_security_group_ingress_rule.flow : it.from_port], 2181)
     error_message = "a port that the inventory does not change must be the pipeline's"
+  }
+  assert {
+    condition     = contains([for it in aws_vpc_security_group_ingress_rule.flow : it.from_port], 2281)
+    error_message = "ports by TLS must be open ahead of a switch to security"
   }
   assert {
     condition     = length(aws_vpc_security_group_ingress_rule.monitoring) == 0

@@ -12,8 +12,8 @@ case "$LOCAL_ARCH" in
 x86_64) arch=amd64 ;;
 *) arch=$LOCAL_ARCH ;;
 esac
-# Java too: once for all hosts, in the one run of dpkg. Role java installs it where it is not.
-packages=systemd,systemd-sysv,libpam-systemd,dbus,openssh-server,sudo,python3,python3-apt,iproute2,procps,ca-certificates,default-jre-headless
+# Java and nftables too: once for all hosts, in the one run of dpkg. Roles install them where they are not.
+packages=systemd,systemd-sysv,libpam-systemd,dbus,openssh-server,sudo,python3,python3-apt,iproute2,procps,ca-certificates,default-jre-headless,nftables
 
 customize=$(mktemp)
 trap 'rm -rf "$customize" "$LOCAL_IMAGE.partial"' EXIT

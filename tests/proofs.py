@@ -140,7 +140,6 @@ ROWS: list[Row] = [
     Proven("tools/test-laptop --quick *", "tools/test", "tools/test-laptop ${quick"),
     Proven("python3 -m tests.pipeline.flow_record *", "tools/test-cluster", "flow_record"),
     Proven("tools/test-cluster three", "tools/test", "tools/test-cluster three"),
-    Proven("tools/test-cluster three ports", "tools/test", "tools/test-cluster three ports"),
     Proven("tools/test-cluster three open", "tools/test", "tools/test-cluster three open"),
     Proven(
         "python3 tools/sample_data.py *", "tests/tools/test_sample_data.py", "def test_the_comma"

@@ -17,7 +17,7 @@ from ..variables import HostVariables, Variables
 from ..waiting import wait_for
 from .deployment import status_of, terraform, unit_states
 from .expected import Expected, expected_tables
-from .messages import Connection, Feeder, read_topic
+from .messages import Connection, Feeder, connection_of, read_topic
 
 # Fixtures are found here by their names.
 from .port_fixtures import away, bridge, held_secrets, means, places, store  # noqa: F401
@@ -77,14 +77,8 @@ def patience(variables: HostVariables) -> float:
 
 @pytest.fixture(scope="session")
 def connection(target: Target, variables: HostVariables) -> Connection:
-    """How tools on this machine connect to the brokers: as the operator, where they ask for one."""
-    addresses = [target.hosts[host]["host_external_address"] for host in target.groups["kafka"]]
-    servers = [f"{address}:{variables['kafka_external_port']}" for address in addresses]
-    # The same login as on the hosts, where the CA's certificate lies elsewhere.
-    login = dict(variables["kafka_topic_security"])
-    if login:
-        login["ssl_cafile"] = f"{variables['certificates_store']}/ca.pem"
-    return {"bootstrap_servers": servers} | login
+    """How tools on this machine connect to the brokers."""
+    return connection_of(target, variables)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from hosts import ROOT, HostsError, Target, host_running, run
 
-from ..variables import HostVariables, deploy_arguments
+from ..variables import HostVariables, Variables, deploy_arguments
 from ..waiting import wait_for
 
 PLAYBOOK_SECONDS = 600
@@ -226,6 +226,12 @@ def asked(target: Target, host: str, unit: str) -> dict[str, Any]:
     """Return what a host's Spark master or worker says of itself, asked where it is always open."""
     answer: dict[str, Any] = json.loads(run(target, host, f"{unit}-ask"))
     return answer
+
+
+def variables_now(target: Target) -> HostVariables:
+    """Return the variables of the first broker's host, as knobs and secrets are now."""
+    inventories = os.environ["ANSIBLE_INVENTORY"].split(",")
+    return Variables(inventories).of(target.groups["kafka"][0])
 
 
 # Prints what a web address answers; hosts have no curl.

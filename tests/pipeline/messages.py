@@ -14,8 +14,10 @@ from itertools import pairwise
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from hosts import Target
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from ..variables import HostVariables
 from ..waiting import wait_for
 
 #: How a client on this machine connects to the brokers, as options of kafka-python.
@@ -51,6 +53,17 @@ class Acknowledged(NamedTuple):
     partition: int
     begun: float
     at: float
+
+
+def connection_of(target: Target, variables: HostVariables) -> Connection:
+    """Return how tools on this machine connect: as the operator, where brokers ask for a login."""
+    addresses = [target.hosts[host]["host_external_address"] for host in target.groups["kafka"]]
+    servers = [f"{address}:{variables['kafka_external_port']}" for address in addresses]
+    # The same login as on the hosts, where the CA's certificate lies elsewhere.
+    login = dict(variables["kafka_topic_security"])
+    if login:
+        login["ssl_cafile"] = f"{variables['certificates_store']}/ca.pem"
+    return {"bootstrap_servers": servers} | login
 
 
 def read_topic(connection: Connection, topic: str, seconds: float = READ_SECONDS) -> list[Message]:

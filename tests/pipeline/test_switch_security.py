@@ -1,6 +1,6 @@
 """A running pipeline goes from the clear to secured and back, while messages flow; none is lost.
 
-For a pipeline of one or several hosts that is in the clear, whose environment has secrets and says
+For a pipeline of one or several hosts that is in the clear, whose environment says
 `pipeline_security: false` in its knobs, and whose producer has more to send than both ways take.
 """
 
@@ -10,22 +10,16 @@ import json
 import os
 import re
 import subprocess
-import threading
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
 import pytest
 import yaml
-from hosts import ROOT, HostsError, Target, run
+from hosts import ROOT, Target, run
 
-from ..variables import HostVariables, Variables
-from .deployment import cut_off_after, run_playbook, unit_states
-from .expected import Expected
-from .messages import Connection, read_topic
+from .deployment import cut_off_after, run_playbook, unit_states, variables_now
+from .flowing import Progress, arrive_once, report
 from .tables import Tables
 
 pytestmark = pytest.mark.switch
@@ -41,52 +35,6 @@ LISTING = (
 PACKAGED = re.compile(r"nftables|/etc/ld\.so\.cache")
 
 
-class Progress:
-    """Asks the producers all the time how much the brokers have acknowledged."""
-
-    def __init__(self, target: Target) -> None:
-        """Begin to ask."""
-        self._target = target
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._ask, name="progress", daemon=True)
-        self.sent, self.failed, self.state = 0, 0, ""
-        #: When it was seen that more had been acknowledged.
-        self._moments: list[float] = []
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stopping.set()
-        self._thread.join(60)
-        self._moments.append(time.monotonic())
-
-    def longest_stall(self) -> float:
-        """Return the most seconds without anything new; it is seen once a second."""
-        return max(b - a for a, b in pairwise(self._moments))
-
-    def _ask(self) -> None:
-        while not self._stopping.wait(0.2):
-            for host in self._target.groups["producer"]:
-                try:
-                    status = json.loads(
-                        run(self._target, host, "cat", "/run/imdb-producer/status.json")
-                    )
-                except (HostsError, ValueError):
-                    # The one that stands by has none; it may be written just now.
-                    continue
-                self.failed = max(self.failed, status["failed"])
-                if status["sent"] > self.sent:
-                    self.sent, self.state = status["sent"], status["state"]
-                    self._moments.append(time.monotonic())
-
-
 @pytest.fixture
 def folder() -> Path:
     """The environment's settings."""
@@ -99,12 +47,6 @@ def ask_for(folder: Path, secured: bool) -> None:
     line, text = f"pipeline_security: {str(secured).lower()}", knobs.read_text(encoding="utf-8")
     assert text.count("\npipeline_security: ") == 1
     knobs.write_text(re.sub(r"(?m)^pipeline_security: .*$", line, text), encoding="utf-8")
-
-
-def variables_now(target: Target) -> HostVariables:
-    """The variables of the first broker's host, as the knobs are now."""
-    inventories = os.environ["ANSIBLE_INVENTORY"].split(",")
-    return Variables(inventories).of(target.groups["kafka"][0])
 
 
 def nodes_that_are_others(target: Target, own: bool) -> list[str]:
@@ -152,20 +94,6 @@ def files_of(target: Target) -> dict[str, list[str]]:
 def settings(target: Target, group: str, path: str) -> list[str]:
     """A file of each host of a group."""
     return [run(target, host, "sudo", "cat", path) for host in target.groups[group]]
-
-
-def longest_pause(target: Target, since: float) -> float:
-    """Return the most seconds between the ends of two batches of the job."""
-    command = (
-        f"sudo journalctl --quiet --output=short-unix --unit=imdb-streaming --since=@{since:.0f}"
-        " | awk '/ batch [0-9]+: /{ print $1 }'"
-    )
-    ends = sorted(
-        float(line)
-        for host in target.groups["streaming"]
-        for line in run(target, host, command).splitlines()
-    )
-    return max(b - a for a, b in pairwise(ends))
 
 
 @pytest.fixture(scope="module")
@@ -264,32 +192,6 @@ def test_it_goes_back_while_messages_flow(
     assert files_of(target) == before
 
 
-def report(
-    what: str,
-    target: Target,
-    progress: Progress,
-    began: float,
-    since: float,
-    record_property: Callable[[str, object], None],
-    say: Callable[[str], None],
-) -> None:
-    """Say how long it took and what waited for it; no send has failed."""
-    assert progress.state == "sending", "it has sent everything: give it more to send"
-    assert progress.failed == 0
-    seconds, stall, pause = (
-        time.monotonic() - began,
-        progress.longest_stall(),
-        longest_pause(target, since),
-    )
-    figures: dict[str, Any] = {"seconds": seconds, "longest_stall": stall, "longest_pause": pause}
-    for name, value in figures.items():
-        record_property(f"{what.replace(' ', '_')}_{name}", round(value, 1))
-    say(
-        f"{what} in {seconds:.0f} s; longest time without a message sent {stall:.1f} s, between two"
-        f" batches of the job {pause:.0f} s; {progress.sent} sent"
-    )
-
-
 def nothing_is_left_to_do(target: Target) -> None:
     """A deployment and another switch change nothing."""
     states = unit_states(target)
@@ -301,16 +203,6 @@ def nothing_is_left_to_do(target: Target) -> None:
 
 
 def test_every_message_is_there_once(
-    connection: Connection, topic: str, tables: Tables, request: pytest.FixtureRequest
+    target: Target, tables: Tables, request: pytest.FixtureRequest
 ) -> None:
-    # What is left to send comes at once.
-    quick = run_playbook("-e", "producer_msgs_per_sec=0")
-    assert quick.exit_code == 0, quick.end
-    finished: dict[str, Any] = request.getfixturevalue("finished")
-    expected: Expected = request.getfixturevalue("expected")
-    assert (finished["sent"], finished["failed"]) == (len(expected.silver), 0)
-    event_ids = [message.event_id for message in read_topic(connection, topic, 300)]
-    assert len(event_ids) == len(set(event_ids)) == len(expected.silver)
-    tables.hold_each_once(set(event_ids), 300)
-    silver = tables.read_silver(["tconst"])
-    assert sorted(silver["tconst"]) == sorted(expected.silver["tconst"])
+    arrive_once(target, variables_now(target), tables, request)

@@ -227,6 +227,11 @@ ROWS: list[Row] = [
     Form("ssh -F inventories/aws/.ssh/config -L *", AWS),
     Form("sudo xfs_growfs *", "needs a volume that grew"),
     Reads("journalctl -u kafka", "Kafka broker", at="kafka"),
+    Proven(
+        "journalctl -u imdb-certificates *",
+        "tests/roles/test_certificates.py",
+        "def test_the_journ",
+    ),
     Form("journalctl -k -g *", "the kernel logs no packets of a container"),
     Reads("systemctl status imdb-streaming", r'Status: "batch', at="imdb-streaming"),
     Reads("systemctl status imdb-producer", r"sent [\d,]+ ", at="imdb-producer"),

@@ -19,6 +19,15 @@ def unit_text(unit: str, it: dict[str, str], found: dict[str, Any]) -> str:
     return f"{unit} {role}{again}"
 
 
+def certificate_text(found: dict[str, Any]) -> str:
+    """Return when the first of a host's certificates ends, loud if that is soon; empty for none."""
+    it = found.get("certificate")
+    if not it:
+        return ""
+    day = it["end"][:10]
+    return f"CERTIFICATE {it['name']} ENDS {day}" if it["soon"] else f"certificates until {day}"
+
+
 def render_hosts(state: dict[str, Any]) -> Iterator[str]:
     """Yield a line for each host."""
     controller = (state["brokers"] or {}).get("controller")
@@ -28,6 +37,7 @@ def render_hosts(state: dict[str, Any]) -> Iterator[str]:
             what = f"DOES NOT ANSWER: {found['error']}"
         else:
             texts = [unit_text(unit, it, found) for unit, it in found["units"].items()]
+            texts += [certificate_text(found)] if found.get("certificate") else []
             leads = controller and controller == found["address"]
             what = ", ".join("kafka controller" if leads and t == "kafka up" else t for t in texts)
         yield f"{host:<20}{found['address']:<17}{what}"

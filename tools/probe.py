@@ -12,7 +12,9 @@ import json
 import re
 import subprocess
 import sys
+import time
 import urllib.request
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ MASTER_UNIT = Path("/etc/systemd/system/spark-master.service")
 MASTER_ASK = "/usr/local/bin/spark-master-ask"
 # What the unit says where the page is by TLS.
 BY_TLS = "-Dspark.ssl.standalone.port="
+# Role certificates has it written daily.
+CERTIFICATES = Path("/run/imdb-certificates.prom")
 PRODUCER_LIBRARIES = "/opt/imdb-producer/current/lib"
 
 
@@ -114,6 +118,22 @@ def secured_master() -> dict[str, Any]:
     return said
 
 
+def certificate() -> dict[str, Any] | None:
+    """Return which certificate of this host ends first, and whether that is soon."""
+    with contextlib.suppress(FileNotFoundError):
+        told = CERTIFICATES.read_text(encoding="utf-8")
+        ends = re.findall(r'^imdb_certificate_end_\w+{name="([^"]*)".*} (\d+)$', told, re.MULTILINE)
+        warn = re.findall(r"^imdb_certificates_warn_seconds (\d+)$", told, re.MULTILINE)
+        if ends and warn:
+            name, end = min(ends, key=lambda it: int(it[1]))
+            return {
+                "name": name,
+                "end": datetime.fromtimestamp(int(end), UTC).isoformat(),
+                "soon": int(end) < time.time() + int(warn[0]),
+            }
+    return None
+
+
 def login(settings: dict[str, str]) -> dict[str, str]:
     """Return how the producer logs in to the brokers, as kafka-python's options."""
     if "KAFKA_SASL_USERNAME" not in settings:
@@ -199,7 +219,11 @@ def genres(settings: dict[str, str]) -> list[dict[str, str]]:
 def main() -> None:
     """Print the state of the units that the arguments name."""
     names = sys.argv[1:]
-    found: dict[str, Any] = {"units": units(names), "roles": {name: role(name) for name in names}}
+    found: dict[str, Any] = {
+        "units": units(names),
+        "roles": {name: role(name) for name in names},
+        "certificate": certificate(),
+    }
     if "zookeeper" in names:
         found["ensemble"] = ensemble()
     if "spark-master" in names:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from cluster_page import render_cluster, render_hosts
+from cluster_page import certificate_text, render_cluster, render_hosts
 from hosts import ROOT, UIS, HostsError, Target, load, run
 
 GENRES_SHOWN = 8
@@ -54,6 +54,7 @@ def collect(target: Target) -> dict[str, Any]:
                 "ensemble": answer.get("ensemble"),
                 "master": answer.get("master"),
                 "roles": answer.get("roles", {}),
+                "certificate": answer.get("certificate"),
             }
             for host, answer in answers.items()
         },
@@ -131,6 +132,8 @@ def render_units(state: dict[str, Any]) -> Iterator[str]:
                 f"{host:<16}{found['address']:<17}{unit:<16}{what:<19} "
                 f"{it.get('NRestarts', '-'):<10}{it.get('StateChangeTimestamp', '')}"
             )
+        if certificate := certificate_text(found):
+            yield f"{host:<16}{found['address']:<17}{certificate}"
 
 
 def render_topic(topic: dict[str, Any] | None) -> Iterator[str]:

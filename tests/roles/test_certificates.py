@@ -11,6 +11,10 @@ import pytest
 from testinfra.host import Host
 
 from ..variables import HostVariables
+from ..waiting import wait_for
+from .checks import is_confined
+
+METRICS = "/run/imdb-certificates.prom"
 
 testinfra_hosts = ["ansible://all"]
 pytestmark = pytest.mark.verify
@@ -98,11 +102,83 @@ def blocks(text: str) -> list[str]:
     return re.findall(r"-----BEGIN.*?-----END", text, re.DOTALL)
 
 
+def test_all_of_them_can_be_read_by_everybody_without_their_keys(
+    host: Host, variables: HostVariables
+) -> None:
+    public = host.file(path(variables, "certificates"))
+    assert public.mode == 0o644
+    assert "PRIVATE" not in public.content_string
+    for service in variables["certificates_services"]:
+        _, _, named = public.content_string.partition(f"\n# {service['name']}\n")
+        with host.sudo():
+            own = host.file(path(variables, service["name"])).content_string
+        assert blocks(named)[0] in own
+
+
+def test_their_ends_are_told_at_once_and_daily(host: Host, variables: HostVariables) -> None:
+    timer = host.service("imdb-certificates.timer")
+    assert timer.is_running
+    assert timer.is_enabled
+    told = wait_for(
+        "what tells the ends has run since the certificates were made",
+        lambda: host.run(f"find {METRICS} -newer {path(variables, 'certificates')}").stdout,
+        bool,
+        30,
+    )
+    assert told.strip() == METRICS
+    shown = host.file(METRICS)
+    assert (shown.mode, shown.uid) == (0o644, 0)
+    lines = shown.content_string.splitlines()
+    assert [line for line in lines if not line.startswith(("# ", "imdb_certificate"))] == []
+    for name in ["ca", *(it["name"] for it in variables["certificates_services"])]:
+        end = x509(host, path(variables, name), "-enddate").removeprefix("notAfter=")
+        moment = host.check_output("date --date=%s +%%s", end)
+        assert re.search(rf'{{name="{name}",.*}} {moment}$', shown.content_string, re.MULTILINE)
+
+
+def test_who_tells_their_ends_can_read_no_key(host: Host) -> None:
+    is_confined(host, "imdb-certificates")
+    unit = "systemctl show imdb-certificates.service --value --property"
+    assert host.check_output(f"{unit}=DynamicUser") == "yes"
+    assert host.check_output(f"{unit}=CapabilityBoundingSet") == ""
+    assert host.check_output(f"{unit}=SupplementaryGroups") == ""
+
+
+def test_the_journal_warns_of_those_that_end_soon_and_of_no_others(
+    host: Host, variables: HostVariables
+) -> None:
+    with host.sudo():
+        host.check_output("systemctl start imdb-certificates.service && journalctl --sync")
+        run = host.check_output(
+            "systemctl show --property=InvocationID --value imdb-certificates.service"
+        )
+        warned = host.check_output(
+            f"journalctl --quiet --output=cat --priority=warning _SYSTEMD_INVOCATION_ID={run}"
+        )
+    names = [it["name"] for it in variables["certificates_services"]]
+    # A certificate lasts longer than it is warned of, but for a scenario of the role's own.
+    days = int(variables["certificates_warn_days"])
+    soon = names if days > int(variables["certificates_valid_days"]) else []
+    assert re.findall(r"^The certificate of (\S+) .* ends on", warned, re.MULTILINE) == sorted(soon)
+
+
+def test_node_exporter_is_given_them_where_it_is(host: Host, variables: HostVariables) -> None:
+    folder = host.file(variables["certificates_metrics_folder"])
+    given = host.file(f"{variables['certificates_metrics_folder']}/imdb-certificates.prom")
+    assert given.exists == folder.exists
+    if folder.exists:
+        assert given.linked_to == METRICS
+
+
 def test_no_host_has_the_key_of_the_ca(host: Host, variables: HostVariables) -> None:
     services = variables["certificates_services"]
     with host.sudo():
         held = host.check_output(f"ls {variables['certificates_folder']}").split()
     assert sorted(held) == sorted(
-        ["ca.pem", *(f"{it['name']}.{end}" for it in services for end in endings(it))]
+        [
+            "ca.pem",
+            "certificates.pem",
+            *(f"{it['name']}.{end}" for it in services for end in endings(it)),
+        ]
     )
     assert "PRIVATE" not in host.file(path(variables, "ca")).content_string

@@ -62,6 +62,18 @@ def test_each_host_is_a_line_that_says_who_leads() -> None:
     assert "imdb-streaming stands by" in lines["edge-2"]
 
 
+def test_the_first_end_of_a_certificate_is_told_and_is_loud_if_it_is_soon() -> None:
+    shown = state()
+    late = {"name": "kafka", "end": "2027-12-31T10:00:00+00:00", "soon": False}
+    soon = {"name": "ca", "end": "2026-12-24T10:00:00+00:00", "soon": True}
+    shown["hosts"]["core-1"]["certificate"] = late
+    shown["hosts"]["core-2"]["certificate"] = soon
+    lines = {line.split()[0]: line for line in render_hosts(shown)}
+    assert lines["core-1"].endswith(", kafka up, certificates until 2027-12-31")
+    assert lines["core-2"].endswith(", kafka up, CERTIFICATE ca ENDS 2026-12-24")
+    assert "ertificate" not in lines["spark-1"]
+
+
 def test_what_is_well_is_three_lines() -> None:
     assert list(render_cluster(state())) == [
         "ZooKeeper  core-2 leads, 2 of 2 followers in sync",

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import probe
 import pytest
 from hosts import ROOT, Target
-from status import render, render_places, render_streaming
+from status import render, render_places, render_streaming, render_units
 
 QUERY = {"batch_id": 4, "at": None, "rows_in": 0, "rows_written": 0, "input_rate": 0.0}
 STREAMING: dict[str, Any] = {
@@ -52,6 +53,33 @@ def test_of_a_host_that_does_not_answer_nothing_is_claimed(
     assert "does not answer: no route" in page
     assert "make hosts NAME=trial brings back a host that died" in page
     assert "unknown while no host answers" in page
+
+
+def test_of_one_host_the_certificates_are_a_line() -> None:
+    unit = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running"}
+    certificate = {"name": "kafka", "end": "2026-12-24T10:00:00+00:00", "soon": True}
+    host = {"address": "192.0.2.1", "error": None, "units": {"kafka": unit}}
+    page = list(render_units({"hosts": {"a": host | {"certificate": certificate}}}))
+    assert page[-1].split() == ["a", "192.0.2.1", "CERTIFICATE", "kafka", "ENDS", "2026-12-24"]
+    assert len(list(render_units({"hosts": {"a": host}}))) == len(page) - 1
+
+
+def test_a_host_says_which_certificate_ends_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    metrics = tmp_path / "metrics.prom"
+    monkeypatch.setattr("probe.CERTIFICATES", metrics)
+    assert probe.certificate() is None
+    end = 'imdb_certificate_end_timestamp_seconds{name="%s",subject="CN=%s"} %d\n'
+    lines = [end % ("ca", "a CA", 2100000000), end % ("kafka", "kafka", 2000000000)]
+    metrics.write_text("".join([*lines, "imdb_certificates_warn_seconds 86400\n"]))
+    assert probe.certificate() == {
+        "name": "kafka",
+        "end": "2033-05-18T03:33:20+00:00",
+        "soon": False,
+    }
+    metrics.write_text(f"{lines[1]}imdb_certificates_warn_seconds 3000000000\n")
+    assert (probe.certificate() or {})["soon"]
 
 
 def logs_of(target: Target) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 
 PEM = serialization.Encoding.PEM
+CERTIFICATE = re.compile(
+    r"^-----BEGIN CERTIFICATE-----$.+?^-----END CERTIFICATE-----$", re.MULTILINE | re.DOTALL
+)
 PUBLIC = serialization.PublicFormat.SubjectPublicKeyInfo
 
 
@@ -145,6 +149,18 @@ def pem_files(paths: list[str]) -> str:
         raise AnsibleFilterError(f"cannot read {error}") from error
 
 
+def public_certificates(files: list[dict[str, Any]]) -> str:
+    """Return the certificates of a host's services, each service's after a line `# name`.
+
+    Of a file that holds a private key too, that is left out. Raises AnsibleFilterError for a file
+    that is missing or no text.
+    """
+    return "\n".join(
+        "\n".join([f"# {it['name']}", *CERTIFICATE.findall(pem_files([it["certificate"]])), ""])
+        for it in files
+    )
+
+
 class FilterModule:
     """The filters of role certificates."""
 
@@ -155,4 +171,5 @@ class FilterModule:
             "certificate_problems": certificate_problems,
             "ca_problem": ca_problem,
             "pem_files": pem_files,
+            "public_certificates": public_certificates,
         }

@@ -138,6 +138,10 @@ def test_all_is_rotated_while_messages_flow(
     for host in target.hosts:
         trusted = run(target, host, "sudo", "cat", variables["kafka_ca"])
         assert trusted.encode() == (folder / ".certificates/ca.pem").read_bytes()
+    for group, name in (("spark_worker", "streaming"), ("producer", "producer")):
+        for host in target.groups[group]:
+            kept = run(target, host, "sudo", "ls", f"/etc/imdb-{name}/passwords").split()
+            assert kept == [f"{name}{after['secret_users_suffix']}"]
 
 
 def test_what_is_rotated_is_deployed(target: Target) -> None:

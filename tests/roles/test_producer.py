@@ -32,7 +32,7 @@ testinfra_hosts = ["ansible://producer"]
 pytestmark = [pytest.mark.verify, pytest.mark.unit("imdb-producer")]
 
 ENVIRONMENT = "/etc/imdb-producer/producer.env"
-PASSWORD = "/etc/imdb-producer/password"
+PASSWORDS = "/etc/imdb-producer/passwords"
 
 # The program's environment, and the variables that it follows from.
 SETTINGS = {
@@ -104,17 +104,20 @@ def test_logs_in_as_the_user_that_the_inventory_names(host: Host, variables: Hos
     certificate = variables["producer_zookeeper_certificate"]
     assert settings.get("ZOOKEEPER_CERTIFICATE", "") == certificate
     with host.sudo():
-        assert host.file(PASSWORD).exists == bool(user)
+        # None of a user that it was before.
+        held = host.run(f"ls {PASSWORDS}").stdout.split()
+        assert held == ([user] if user else [])
 
 
 def test_the_password_stands_in_its_file_alone(host: Host, variables: HostVariables) -> None:
     password = variables["producer_password"]
     if not password:
         pytest.skip("the brokers ask for none")
-    is_closed(host, PASSWORD)
-    is_kept_from(host, PASSWORD, variables["producer_user"])
+    file = f"{PASSWORDS}/{variables['producer_user_name']}"
+    is_closed(host, file)
+    is_kept_from(host, file, variables["producer_user"])
     with host.sudo():
-        assert host.file(PASSWORD).content_string == f"{password}\n"
+        assert host.file(file).content_string == f"{password}\n"
         shown = [
             host.check_output("systemctl cat imdb-producer"),
             host.check_output("systemctl show imdb-producer"),

@@ -26,7 +26,7 @@ testinfra_hosts = ["ansible://streaming"]
 pytestmark = [pytest.mark.verify, pytest.mark.unit("imdb-streaming")]
 
 ENVIRONMENT = "/etc/imdb-streaming/streaming.env"
-PASSWORD = "/etc/imdb-streaming/password"
+PASSWORDS = "/etc/imdb-streaming/passwords"
 
 # The job's environment, and the variables that it follows from.
 SETTINGS = {
@@ -83,17 +83,20 @@ def test_logs_in_as_the_user_that_the_inventory_names(host: Host, variables: Hos
     assert settings.get("KAFKA_SASL_USERNAME", "") == user
     assert settings.get("KAFKA_SSL_CAFILE", "") == variables["streaming_ca"]
     with host.sudo():
-        assert host.file(PASSWORD).exists == bool(user)
+        # None of a user that it was before.
+        held = host.run(f"ls {PASSWORDS}").stdout.split()
+        assert held == ([user] if user else [])
 
 
 def test_the_password_stands_in_its_file_alone(host: Host, variables: HostVariables) -> None:
     password = variables["streaming_password"]
     if not password:
         pytest.skip("the brokers ask for none")
-    is_closed(host, PASSWORD)
-    is_kept_from(host, PASSWORD, variables["streaming_user"])
+    file = f"{PASSWORDS}/{variables['streaming_user_name']}"
+    is_closed(host, file)
+    is_kept_from(host, file, variables["streaming_user"])
     with host.sudo():
-        assert host.file(PASSWORD).content_string == f"password={password}\n"
+        assert host.file(file).content_string == f"password={password}\n"
         shown = [
             host.check_output("systemctl cat imdb-streaming"),
             host.check_output("systemctl show imdb-streaming"),

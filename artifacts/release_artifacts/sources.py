@@ -38,6 +38,8 @@ def fetch_jars(pom: Path, version: str, folder: Path, *, offline: bool) -> None:
     # Maven writes beside the pom it reads; that is to be nowhere in the checkout.
     with tempfile.TemporaryDirectory(prefix="pom-") as scratch:
         shutil.copy(pom, Path(scratch) / "pom.xml")
+        for module in pom.parent.glob(f"{pom.stem}-*.xml"):
+            shutil.copy(module, scratch)
         command = ["mvn", "-B", "-q", *(["-o"] if offline else []), "-f", f"{scratch}/pom.xml"]
         command += [COPY_DEPENDENCIES, f"-Drelease.version={version}", "-DincludeScope=runtime"]
         command += [f"-DoutputDirectory={folder}"]

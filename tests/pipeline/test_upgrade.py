@@ -1,4 +1,4 @@
-"""Another version of Kafka and of Spark, and back: by one variable, on hosts that run.
+"""Another version of ZooKeeper, Kafka and Spark, and back: by one variable, on hosts that run.
 
 It is put beside the present one, which stays for the way back; what it concerns is restarted once;
 data stays. A feeder sends new movies through all of it (see messages.py): those that the broker has
@@ -33,6 +33,7 @@ from .tables import Tables
 pytestmark = [pytest.mark.deploy, pytest.mark.slow]
 
 # Versions to come to and to go back from, each in artifacts/artifacts.lock.
+OTHER_ZOOKEEPER = "3.8.4"
 OTHER_KAFKA = "3.9.1"
 OTHER_SPARK = "4.0.0"
 
@@ -97,6 +98,26 @@ def test_check_with_other_versions_changes_nothing(target: Target) -> None:
 
 
 @pytest.mark.usefixtures("_nothing_lost_or_doubled")
+def test_zookeeper_goes_to_another_version_and_back(
+    target: Target, variables: HostVariables, patience: float
+) -> None:
+    own = str(variables["zookeeper_version"])
+    start = installed(target, "zookeeper", "zookeeper")
+    assert start.current == own != OTHER_ZOOKEEPER
+    kept = topics_in_zookeeper(target)
+    assert "imdb" in kept
+
+    for version in (OTHER_ZOOKEEPER, own):
+        restarts_just(target, "zookeeper_version", version, {"zookeeper"}, patience)
+        said = as_root(target, "zookeeper", "zookeeper-ask", "srvr")
+        assert f"Zookeeper version: {version}-" in said
+        now = installed(target, "zookeeper", "zookeeper")
+        assert (now.current, set(now.marks)) == (version, {own, OTHER_ZOOKEEPER})
+        assert now.marks[own] == start.marks[own], "it was copied or unpacked again"
+        assert topics_in_zookeeper(target) == kept
+
+
+@pytest.mark.usefixtures("_nothing_lost_or_doubled")
 def test_kafka_goes_to_another_version_and_back(
     target: Target, variables: HostVariables, connection: Connection, topic: str, patience: float
 ) -> None:
@@ -144,6 +165,12 @@ def test_sparks_parts_go_to_another_version_together_and_back(
 def of_invocation(invocation: str) -> list[str]:
     """Return the command that prints what one start of a unit has said until its end."""
     return ["journalctl", "--quiet", "--output=cat", f"_SYSTEMD_INVOCATION_ID={invocation}"]
+
+
+def topics_in_zookeeper(target: Target) -> str:
+    """Return the topics that ZooKeeper knows of, by its own shell."""
+    said = as_root(target, "zookeeper", "zkCli.sh", "ls", "/brokers/topics", seconds=120)
+    return said.splitlines()[-1]
 
 
 def broker_version(target: Target) -> set[str]:

@@ -38,6 +38,7 @@ from imdb_producer.tls import (
     ask_zookeeper,
     kazoo_settings,
 )
+from imdb_producer.znodes import NO_RIGHT, REFUSED, make_node
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ class SharedProgress:
 
         Args:
             servers: host:port[,host:port...].
-            path: the node; those above it are made.
+            path: the node; those above it are made, and all have the rights of what is above them.
             before: where this host kept it before; taken over once, if the node is not there.
             tls: files for TLS; None for none.
 
@@ -122,7 +123,7 @@ class SharedProgress:
     def load(self) -> Progress | None:
         """See `ProgressStore.load`."""
         try:
-            content, stat = self._ask(self._client.get_async)
+            content, stat = self._ask(self._client.get_async, self._path)
         except NoNodeError:
             progress = self._before.load()
             if progress is not None:
@@ -133,7 +134,7 @@ class SharedProgress:
         return parse_progress(
             content,
             f"{self._path} of ZooKeeper at {self._servers}",
-            "Restore it, or delete it (zkCli.sh)",
+            "Restore it, or delete it (sudo zkCli.sh)",
         )
 
     def save(self, progress: Progress) -> None:
@@ -146,10 +147,11 @@ class SharedProgress:
         content = json.dumps(asdict(progress)).encode()
         try:
             if self._version < 0:
-                self._ask(self._client.create_async, content, makepath=True)
+                make_node(self._ask, self._client, self._path, content)
                 self._version = 0
             else:
-                self._version = self._ask(self._client.set_async, content, self._version).version
+                stat = self._ask(self._client.set_async, self._path, content, self._version)
+                self._version = stat.version
         except (BadVersionError, NodeExistsError, NoNodeError) as error:
             self._accept_own(content, error)
 
@@ -162,7 +164,7 @@ class SharedProgress:
     def _accept_own(self, content: bytes, error: Exception) -> None:
         """A write whose answer was lost is found there when it is tried again."""
         try:
-            found, stat = self._ask(self._client.get_async)
+            found, stat = self._ask(self._client.get_async, self._path)
         except NoNodeError:
             found = None
         if found != content:
@@ -178,7 +180,7 @@ class SharedProgress:
         while True:
             left = max(0.1, end - time.monotonic())
             try:
-                return call(self._path, *arguments, **more).get(timeout=left)
+                return call(*arguments, **more).get(timeout=left)
             # A session that has ended, as after a pause, is followed by another; the node stays.
             except (ConnectionLoss, OperationTimeoutError, SessionExpiredError) as error:
                 if time.monotonic() >= end:
@@ -186,6 +188,9 @@ class SharedProgress:
                 time.sleep(_PAUSE)
             except (BadVersionError, NodeExistsError, NoNodeError):
                 raise
+            except REFUSED as error:
+                reason = NO_RIGHT.format(path=self._path)
+                raise AccessError(f"ZooKeeper at {self._servers} {reason}.") from error
             except (KazooException, KazooTimeoutError) as error:
                 raise self._unreachable(f"{type(error).__name__} {error}".strip()) from error
 

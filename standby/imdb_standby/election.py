@@ -28,6 +28,7 @@ from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandl
 from kazoo.protocol.states import KazooState, ZnodeStat
 
 from imdb_standby.tls import AwayError, Tls, UntrustedError, ask_zookeeper, kazoo_settings
+from imdb_standby.znodes import NO_RIGHT, REFUSED, make_node
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ _CONNECTIONS_A_SESSION = 6
 
 
 class UnreachableError(Exception):
-    """No server of ZooKeeper answers; the message says which were asked."""
+    """No server of ZooKeeper answers, or not to this host; the message says which were asked."""
 
 
 class _Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no types
@@ -71,7 +72,8 @@ class Election:
 
         Args:
             servers: host:port[,host:port...] of ZooKeeper.
-            path: the node, of one election; those above it are made.
+            path: the node, of one election; those above it are made, and all have the rights of
+                what is above them.
             name: this host's name, for the others.
             session_seconds: after so long without a sign of life another host leads. ZooKeeper
                 grants two of its ticks at least, and its maxSessionTimeout at most.
@@ -137,11 +139,8 @@ class Election:
                 self.changed.clear()
                 self.lost.clear()
                 with contextlib.suppress(NodeExistsError):
-                    self._ask(
-                        self._client.create_async,
-                        self._name.encode(),
-                        ephemeral=True,
-                        makepath=True,
+                    make_node(
+                        self._ask, self._client, self._path, self._name.encode(), ephemeral=True
                     )
                 found = self._look(watched=True)
                 if found is None:  # it ended just now
@@ -152,9 +151,7 @@ class Election:
                 self._leads = session is not None and stat.ephemeralOwner == session[0]
                 return leader
         except (KazooException, KazooTimeoutError) as error:
-            raise UnreachableError(
-                f"ZooKeeper at {self._servers} does not answer: {type(error).__name__} {error}"
-            ) from error
+            raise self._unreachable(error) from error
 
     def leader(self, seconds: float) -> str:
         """Return who leads, waiting for somebody to; empty if nobody did in time.
@@ -169,9 +166,7 @@ class Election:
                     return ""
                 time.sleep(0.2)
         except (KazooException, KazooTimeoutError) as error:
-            raise UnreachableError(
-                f"ZooKeeper at {self._servers} does not answer: {type(error).__name__} {error}"
-            ) from error
+            raise self._unreachable(error) from error
         return found[0]
 
     @property
@@ -186,10 +181,16 @@ class Election:
         self._client.stop()
         self._client.close()
 
+    def _unreachable(self, error: Exception) -> UnreachableError:
+        reason = f"does not answer: {type(error).__name__} {error}"
+        if isinstance(error, REFUSED):
+            reason = NO_RIGHT.format(path=self._path)
+        return UnreachableError(f"ZooKeeper at {self._servers} {reason}")
+
     def _look(self, *, watched: bool) -> tuple[str, ZnodeStat] | None:
         watch = self._on_event if watched else None
         try:
-            data, stat = self._ask(self._client.get_async, watch=watch)
+            data, stat = self._ask(self._client.get_async, self._path, watch=watch)
         except NoNodeError:
             return None
         return data.decode(), stat
@@ -203,7 +204,7 @@ class Election:
         while True:
             left = max(0.1, end - time.monotonic())
             try:
-                return call(self._path, *arguments, **more).get(timeout=left)
+                return call(*arguments, **more).get(timeout=left)
             except (ConnectionLoss, OperationTimeoutError):
                 if time.monotonic() >= end:
                     raise

@@ -9,14 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kazoo.client import KazooClient
 from kazoo.exceptions import ConnectionLoss, SessionExpiredError
+from kazoo.security import ACL, OPEN_ACL_UNSAFE, Id
 
-from imdb_producer.errors import OvertakenError, StateError, StoreError
+from imdb_producer.errors import AccessError, OvertakenError, StateError, StoreError
 from imdb_producer.progress import Progress, ProgressFile
 from imdb_producer.send import FLUSH_RECORDS
 from imdb_producer.shared_progress import SharedProgress
+from imdb_producer.tls import Tls, kazoo_settings
 
-from .broker import Broker, cut_off_port, wait_until
+from .broker import Broker, SecuredBroker, cut_off_port, wait_until
 from .test_real_broker import Setting
 
 PROGRESS = Progress("data", "topic", "batch", 5, 10)
@@ -92,6 +95,43 @@ def test_progress_of_one_host_is_taken_over(
     assert two.load() is None
     assert one.load() == PROGRESS
     assert two.load() == PROGRESS
+
+
+def test_progress_is_for_those_who_may_use_what_is_above_it(
+    secured_zookeeper: SecuredBroker, path: str, tmp_path: Path
+) -> None:
+    ca, address = secured_zookeeper.ca, secured_zookeeper.secured_zookeeper_address
+    tls = {
+        name: Tls(str(ca), str(secured_zookeeper.authority.certificate(name)))
+        for name in ("kafka", "imdb-producer", "imdb-streaming")
+    }
+    operator = KazooClient(address, **kazoo_settings(tls["kafka"]))
+    operator.start(60)
+    rights = [ACL(31, Id("auth", "")), ACL(15, Id("x509", "CN=imdb-producer"))]
+    operator.create(path, b"", acl=rights, makepath=True)
+
+    def store(name: str, host: str) -> SharedProgress:
+        before = ProgressFile(tmp_path / f"{host}.json")
+        return SharedProgress(address, f"{path}/movies", before, tls[name])
+
+    one, two = store("imdb-producer", "one"), store("imdb-producer", "two")
+    stranger = store("imdb-streaming", "three")
+    try:
+        one.save(PROGRESS)
+        one.save(PROGRESS)
+        assert two.load() == PROGRESS
+        assert set(operator.get_acls(f"{path}/movies")[0]) == set(operator.get_acls(path)[0])
+        with pytest.raises(AccessError, match=f"refuses this host at {path}/movies"):
+            stranger.load()
+        # As nodes were left that had no rights yet: they are given by the operator.
+        operator.set_acls(f"{path}/movies", OPEN_ACL_UNSAFE)
+        assert stranger.load() == PROGRESS
+        one.save(PROGRESS)
+    finally:
+        for each in (one, two, stranger):
+            each.close()
+        operator.stop()
+        operator.close()
 
 
 def test_what_is_no_progress_names_the_node(stores: tuple[SharedProgress, ...], path: str) -> None:

@@ -6,8 +6,13 @@ import signal
 from pathlib import Path
 
 import pytest
+from kazoo.client import KazooClient
+from kazoo.exceptions import NoAuthError
+from kazoo.security import ACL, ANYONE_ID_UNSAFE, Id
 
 from imdb_standby import cli
+from imdb_standby.election import Election, UnreachableError
+from imdb_standby.tls import Tls, kazoo_settings
 from tests.producer.broker import SecuredBroker, free_port, wait_until
 
 from .conftest import PROGRAM, Host
@@ -51,6 +56,45 @@ def test_who_leads_is_asked_by_tls(
 ) -> None:
     assert cli.main(["leader", "nobody"], environment) == cli.FAILED
     assert capsys.readouterr().out == ""
+
+
+def test_nodes_have_the_rights_of_what_is_above_them(secured: SecuredBroker) -> None:
+    def tls(name: str) -> Tls:
+        return Tls(str(secured.ca), str(secured.authority.certificate(name)))
+
+    address = secured.secured_zookeeper_address
+    operator, other = (KazooClient(address, **kazoo_settings(tls(it))) for it in ("kafka", "other"))
+    rights = [
+        ACL(31, Id("auth", "")),
+        ACL(12, Id("x509", "CN=streaming")),
+        ACL(1, ANYONE_ID_UNSAFE),
+    ]
+    operator.start(60)
+    other.start(60)
+    operator.create("/rights", b"", acl=rights)
+    election = Election(address, "/rights/below/trial", "one", 4, tls("streaming"))
+    election.connect(20)
+    try:
+        assert election.run_for_it() == "one"
+        wanted = set(operator.get_acls("/rights")[0]) | {ACL(15, Id("x509", "CN=streaming"))}
+        for path in ("/rights/below", "/rights/below/trial"):
+            assert set(operator.get_acls(path)[0]) == wanted
+        # Who leads is for everybody to know, and for nobody else to change.
+        assert other.get("/rights/below/trial")[0] == b"one"
+        for change in (other.delete, lambda path: other.set(path, b"two")):
+            with pytest.raises(NoAuthError):
+                change("/rights/below/trial")
+        for server, files in ((address, tls("other")), (secured.zookeeper_address, None)):
+            stranger = Election(server, "/rights/below/another", "two", 4, files)
+            stranger.connect(20)
+            with pytest.raises(UnreachableError, match="refuses this host at /rights/below/ano"):
+                stranger.run_for_it()
+            stranger.close()
+    finally:
+        election.close()
+        for client in (operator, other):
+            client.stop()
+            client.close()
 
 
 CASES = {

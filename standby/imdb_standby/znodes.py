@@ -1,0 +1,1 @@
+../../producer/imdb_producer/znodes.py

@@ -127,6 +127,31 @@ def test_nodes_are_closed_only_when_all_brokers_may_change_them(
         assert beside["kafka_zookeeper_tls"]
 
 
+def test_nodes_of_others_are_for_subjects_that_are_known(tmp_path: Path) -> None:
+    defaults = {
+        "standby_root": "/trial/elections",
+        "spark_master_recovery_znode": "/spark",
+        "spark_version": "1.2",
+    }
+    given = SECRETS | defaults | {"pipeline_security": True}
+
+    def owners(folder: str, more: dict[str, Any]) -> dict[str, list[str]]:
+        found = variables_of(tmp_path / folder, given | more)
+        return {it["path"]: it["owners"] for it in found["kafka_zookeeper_others"]}
+
+    shell, producer = "CN=zookeeper", "CN=imdb-producer"
+    masters = [shell, "CN=spark"]
+    assert owners("made", {}) == {
+        "/trial/elections": [shell, "CN=imdb-streaming", producer],
+        "/imdb-pipeline/imdb-producer-progress": [shell, producer],
+        "/spark": masters,
+        "/spark/1.2": masters,
+        "/spark/1.2/leader_election": masters,
+        "/spark/1.2/master_status": masters,
+    }
+    assert not any(owners("ready", {"certificates_ready": "/somewhere"}).values())
+
+
 @pytest.mark.parametrize("towards", ["secured", "open"])
 def test_spark_restarts_as_a_whole_once_on_each_way(tmp_path: Path, towards: str) -> None:
     way = phases.phases_left(towards, "open" if towards == "secured" else "secured", {})

@@ -50,16 +50,21 @@ def ask_for(folder: Path, secured: bool) -> None:
 
 
 def nodes_that_are_others(target: Target, own: bool) -> list[str]:
-    """Kafka's nodes in ZooKeeper that are not the brokers' own, or not everybody's."""
+    """Nodes in ZooKeeper that are not their owners' alone, or not everybody's."""
     found = variables_now(target)
     connect = f"{target.hosts[target.groups['zookeeper'][0]]['host_address']}:2281"
     folder = ROOT / "roles/kafka"
+    given = {
+        "connect": connect,
+        "own": own,
+        "others": found["kafka_zookeeper_others"],
+        "certificate": found["kafka_certificate"],
+        "ca": found["kafka_ca"],
+    }
     done = subprocess.run(
         [
             *("ansible", target.groups["kafka"][0], "--become", "--check", "--one-line"),
-            *("--module-name", "kafka_znode_rights", "--args"),
-            f"connect={connect} own={own} certificate={found['kafka_certificate']}"
-            f" ca={found['kafka_ca']}",
+            *("--module-name", "kafka_znode_rights", "--args", json.dumps(given)),
         ],
         cwd=ROOT,
         env=os.environ
@@ -188,6 +193,11 @@ def test_it_goes_back_while_messages_flow(
     assert not (folder / "switch.yml").exists()
     for text in settings(target, "kafka", "/etc/kafka/server.properties"):
         assert "authorizer" not in text
+    for path in ("/", "/imdb-pipeline", "/spark", "/brokers"):
+        asked = f"sudo zkCli.sh getAcl {path} 2>/dev/null"
+        said = run(target, target.groups["zookeeper"][0], asked, timeout=120)
+        assert "'world,'anyone\n: cdrwa" in said
+        assert "x509" not in said
     nothing_is_left_to_do(target)
     assert files_of(target) == before
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -11,13 +12,19 @@ import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
+from ..waiting import wait_for
 from .modules import load, load_utility
 
+if TYPE_CHECKING:
+    from ..producer.broker import SecuredBroker
+
 znodes = load_utility("kafka_znodes")
+load_utility("kafka_znode_session")
 users = load("roles/kafka/library/kafka_users.py", "kafka_users")
 
 BROKERS = {"name": "kafka", "password": "of-the-brokers"}
@@ -65,9 +72,8 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     kept: dict[str, bytes] = {}
     running = ["1"]
 
-    def write(_zookeeper: Any, differing: list[dict[str, str]]) -> str:
+    def write(_zookeeper: Any, differing: list[dict[str, str]]) -> None:
         kept.update({f"/config/users/{it['name']}": stored(it["password"]) for it in differing})
-        return ""
 
     monkeypatch.setattr(users, "read_znode", lambda _connect, name, *_files: kept.get(name))
     monkeypatch.setattr(
@@ -152,6 +158,32 @@ def test_a_zookeeper_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(FailedError, match=r"10\.0\.0\.1:2281: refused"):
         users.run(Module())
     assert users.run(Module(optional=True))["written"] == ["kafka", "admin"]
+
+
+def test_a_broker_that_runs_lets_in_who_was_written(secured_broker: SecuredBroker) -> None:
+    """And keeps what else it knows of a user; the name is one that Kafka writes otherwise."""
+    from kafka import KafkaAdminClient
+
+    name, servers = "of tests & others", secured_broker.zookeeper_address
+    secured_broker.set_user(name, "the first")
+    path = f"/config/users/{quote(name, safe='')}"
+    first = json.loads(znodes.read_znode(servers, path))
+    given: dict[str, Any] = {"connect": servers, "set_acl": False}
+    given["users"] = [{"name": name, "password": "the second"}, BROKERS | {"name": "new"}]
+    assert users.run(Module(**given))["written"] == [name, "new"]
+    assert users.run(Module(**given))["written"] == []
+    second = json.loads(znodes.read_znode(servers, path))
+    assert first.keys() == second.keys()
+    assert first["config"].keys() == second["config"].keys()
+
+    def let_in(name: str, password: str) -> bool:
+        login = secured_broker.login(name, password)
+        address = {"bootstrap_servers": secured_broker.address, "bootstrap_timeout_ms": 5000}
+        with contextlib.closing(KafkaAdminClient(**address, **login)) as client:
+            return bool(client.describe_cluster())
+
+    wait_for("the note reaches the broker", lambda: let_in(name, "the second"), bool, 30)
+    assert let_in("new", BROKERS["password"])
 
 
 class Server(socketserver.ThreadingTCPServer):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..producer.broker import SecuredBroker
 
 znodes = load_utility("kafka_znodes")
+load_utility("kafka_znode_session")
 module = load("roles/kafka/library/kafka_znode_rights.py", "kafka_znode_rights")
 
 

@@ -7,21 +7,22 @@ import base64
 import hashlib
 import hmac
 import json
-import subprocess
-import tempfile
+import os
 import time
-from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kafka_znode_session import session, wanted
 from ansible.module_utils.kafka_znodes import CertificateError, children, read_znode
 
 DOCUMENTATION = r"""
 module: kafka_users
 short_description: Users of Kafka with their passwords (SCRAM-SHA-512)
 description:
-  - Compares the passwords with what Kafka keeps in ZooKeeper, and lets Kafka's own tool write those
-    that differ. Brokers that run take them at once, and none has to run.
+  - Compares the passwords with what Kafka keeps in ZooKeeper, and writes those that differ as
+    Kafka's own tool does, without its two JVMs. Brokers that run take them at once, and none has
+    to run.
   - Refuses another password for the user that brokers are while other brokers run.
 author: imdb-pipeline
 options:
@@ -54,14 +55,6 @@ options:
     description: Id of the broker of this host.
     type: int
     required: true
-  java:
-    description: Path of java.
-    type: path
-    required: true
-  libs:
-    description: Folder of Kafka's jars.
-    type: path
-    required: true
   timeout:
     description: Seconds to wait for ZooKeeper.
     type: float
@@ -78,8 +71,6 @@ EXAMPLES = r"""
     users: [{name: kafka, password: "{{ vault_kafka }}"}]
     broker_user: kafka
     broker_id: 1
-    java: /usr/bin/java
-    libs: /opt/kafka/current/libs
 """
 RETURN = r"""
 written:
@@ -91,7 +82,19 @@ written:
 
 MECHANISM = "SCRAM-SHA-512"
 ITERATIONS = 4096
-JVM = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+
+
+def scram(password: str) -> str:
+    """Return what Kafka keeps of a password, with a salt that is new (RFC 5802)."""
+    salt = os.urandom(32)
+    salted = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, ITERATIONS)
+    parts = {
+        "salt": salt,
+        "stored_key": hashlib.sha512(hmac.digest(salted, b"Client Key", "sha512")).digest(),
+        "server_key": hmac.digest(salted, b"Server Key", "sha512"),
+    }
+    each = [f"{name}={base64.b64encode(value).decode()}" for name, value in parts.items()]
+    return ",".join([*each, f"iterations={ITERATIONS}"])
 
 
 def credential(content: bytes | None) -> str:
@@ -112,7 +115,7 @@ def fits(content: bytes | None, password: str) -> bool:
 
 
 class Zookeeper:
-    """What Kafka keeps in ZooKeeper: read by our own client, written by Kafka's tools."""
+    """What Kafka keeps in ZooKeeper of its users."""
 
     def __init__(self, given: dict[str, Any]) -> None:
         """Take the module's arguments."""
@@ -124,9 +127,7 @@ class Zookeeper:
         """Return the users whose passwords are others, and the names of those that have one."""
         differing, known = [], []
         for user in self.given["users"]:
-            content = read_znode(
-                self.given["connect"], f"/config/users/{user['name']}", *self.files
-            )
+            content = read_znode(self.given["connect"], znode(user), *self.files)
             if not fits(content, user["password"]):
                 differing.append(user)
                 known += [user["name"]] if credential(content) else []
@@ -137,68 +138,34 @@ class Zookeeper:
         running = children(self.given["connect"], "/brokers/ids", *self.files)
         return sorted(set(running) - {str(self.given["broker_id"])})
 
-    def write(self, users: list[dict[str, str]]) -> str:
-        """Let Kafka's tools write the users, side by side; return what they say."""
-        with tempfile.TemporaryDirectory(dir="/run") as folder:
-            settings = Path(folder, "zookeeper.properties")
-            settings.write_text(self.settings(), encoding="utf-8")
-            said = self.make_root(settings)
-            running = []
-            for number, user in enumerate(users):
-                # Not by the command line, which everybody on the host can read.
-                file = Path(folder, f"{number}.properties")
-                given = f"{MECHANISM}=iterations={ITERATIONS},password={user['password']}\n"
-                file.write_text(given, encoding="utf-8")
-                command = ["kafka.admin.ConfigCommand", "--zookeeper", self.given["connect"]]
-                command += ["--zk-tls-config-file", str(settings), "--alter", "--entity-type"]
-                command += ["users", "--entity-name", user["name"], "--add-config-file", str(file)]
-                running.append(self.start(command))
-            return said + "".join(process.communicate()[0] for process in running)
+    def write(self, users: list[dict[str, str]]) -> None:
+        """Write the users, and a note for brokers that run (KafkaZkClient, AdminZkClient)."""
+        root = f"/{self.root}".rstrip("/")
+        above = [part for part in self.root.split("/") if part]
+        paths = ["/" + "/".join(above[:count]) for count in range(1, len(above) + 1)]
+        paths += [f"{root}/config", f"{root}/config/users", f"{root}/config/changes"]
+        with session(self.servers, *self.files) as zookeeper:
 
-    def make_root(self, settings: Path) -> str:
-        """Make the path above Kafka's znodes: the broker would, but not the tool for users."""
-        path, said = "", ""
-        for part in filter(None, self.root.split("/")):
-            path += f"/{part}"
-            if read_znode(self.servers, path, *self.files) is None:
-                command = ["org.apache.zookeeper.ZooKeeperMainWithTlsSupportForKafka", "-server"]
-                command += [self.servers, "-zk-tls-config-file", str(settings), "create", path]
-                command += ["", "auth::cdrwa,world:anyone:r"] if self.given["set_acl"] else []
-                said += self.start(command).communicate()[0]
-        return said
+            def make(path: str, content: str = "", sequential: bool = False) -> bool:
+                rights = wanted(path.removeprefix(root), self.given["set_acl"])
+                return zookeeper.make(path, rights, content, sequential)
 
-    def settings(self) -> str:
-        """Return what Kafka's tools need to know of ZooKeeper."""
-        lines = [f"zookeeper.set.acl={str(self.given['set_acl']).lower()}"]
-        certificate, ca = self.files
-        if certificate:
-            lines += [
-                "zookeeper.clientCnxnSocket=org.apache.zookeeper.ClientCnxnSocketNetty",
-                "zookeeper.ssl.client.enable=true",
-                f"zookeeper.ssl.keystore.location={certificate}",
-                "zookeeper.ssl.keystore.type=PEM",
-                f"zookeeper.ssl.truststore.location={ca}",
-                "zookeeper.ssl.truststore.type=PEM",
-            ]
-        return "\n".join(lines) + "\n"
+            for path in paths:
+                make(path)
+            for user in users:
+                held = read_znode(self.given["connect"], znode(user), *self.files)
+                config = json.loads(held or b"{}").get("config", {})
+                config[MECHANISM] = scram(user["password"])
+                content = json.dumps({"version": 1, "config": config})
+                if not make(f"{root}{znode(user)}", content):
+                    zookeeper.write(f"{root}{znode(user)}", content)
+                note = {"version": 2, "entity_path": f"users/{quote(user['name'], safe='')}"}
+                make(f"{root}/config/changes/config_change_", json.dumps(note), sequential=True)
 
-    def start(self, command: list[str]) -> subprocess.Popen[str]:
-        """Start one of Kafka's tools, given as its class and arguments."""
-        return subprocess.Popen(
-            [
-                "timeout",
-                "120",
-                self.given["java"],
-                *JVM,
-                "-cp",
-                f"{self.given['libs']}/*",
-                *command,
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+
+def znode(user: dict[str, str]) -> str:
+    """Return the path of a user's znode, below Kafka's."""
+    return f"/config/users/{quote(user['name'], safe='')}"
 
 
 def wait_for_users(zookeeper: Zookeeper, seconds: float) -> tuple[list[dict[str, str]], list[str]]:
@@ -238,9 +205,13 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         )
     written = [user["name"] for user in differing]
     if differing and not module.check_mode:
-        said = zookeeper.write(differing)
-        if left := [user["name"] for user in zookeeper.differing()[0]]:
-            module.fail_json(msg=f"Kafka's tool did not write {', '.join(left)}. It said:\n{said}")
+        try:
+            zookeeper.write(differing)
+        except OSError as error:
+            module.fail_json(
+                msg=f"ZooKeeper does not take the users {', '.join(written)}: {error}. Were they "
+                "made by brokers with another subject in their certificates?"
+            )
     return {"changed": bool(written), "written": written}
 
 
@@ -256,8 +227,6 @@ def main() -> None:
             "users": {"type": "list", "elements": "dict", "options": user, "required": True},
             "broker_user": {"required": True},
             "broker_id": {"type": "int", "required": True},
-            "java": {"type": "path", "required": True},
-            "libs": {"type": "path", "required": True},
             "timeout": {"type": "float", "default": 30},
             "optional": {"type": "bool", "default": False},
         },

@@ -485,6 +485,8 @@ def check(tmp_path: Path, *values: str) -> str:
         "ansible_python_interpreter": sys.executable,
         "host_address": "127.0.0.1",
         "host_external_address": "127.0.0.1",
+        # Without secrets nothing else would be looked at.
+        "pipeline_security": False,
     }
     inventory = {"all": {"children": {group: {"hosts": {"here": host}} for group in groups}}}
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")

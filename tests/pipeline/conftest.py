@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import vault
 from hosts import ROOT, HostsError, Target, host_running, load, run
 
 from ..variables import HostVariables, Variables
@@ -52,14 +53,19 @@ def target() -> Target:
 
 @pytest.fixture(scope="session")
 def bare(target: Target) -> Generator[Target]:
-    """A host of its own, as terraform makes it, of the same image."""
+    """A host of its own, as terraform makes it, of the same image; there are secrets for it."""
     name = f"{target.name[:15]}-bare"
+    folder = ROOT / "inventories" / name
     terraform("apply", name)
     try:
-        yield load(name)
+        vault.ensure(folder)
+        with pytest.MonkeyPatch.context() as patch:
+            if vault.password_file(folder).exists():
+                patch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(vault.password_file(folder)))
+            yield load(name)
     finally:
         terraform("destroy", name)
-        shutil.rmtree(ROOT / "inventories" / name)
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

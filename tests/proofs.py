@@ -272,6 +272,7 @@ ROWS: list[Row] = [
         at="imdb-producer",
         run="sudo -u imdb-producer {command} | head -n 1",
     ),
+    Proven("imdb-producer prepare --ahead", "tests/producer/test_ahead.py", '"prepare", "--ahead"'),
     Form("imdb-producer prepare", NAMED),
     Proven(
         "imdb-producer run", "roles/producer/templates/imdb-producer.service.j2", "-producer run"

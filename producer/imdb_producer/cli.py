@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from imdb_producer import __version__, checks
+from imdb_producer.ahead import prepare_ahead
 from imdb_producer.check import check
 from imdb_producer.config import LOG_FORMATS, Config
 from imdb_producer.errors import ProducerError
@@ -54,12 +55,18 @@ def build_parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if command == PREPARE:
-            sub.add_argument(
+            target = sub.add_mutually_exclusive_group()
+            target.add_argument(
                 "output",
                 nargs="?",
                 default=STANDARD_OUTPUT,
                 metavar="FILE",
                 help="file to write, or - for standard output (-)",
+            )
+            target.add_argument(
+                "--ahead",
+                action="store_true",
+                help="write no lines: keep the records for `run`, which then reads no dumps",
             )
         for option in OPTIONS:
             if command in option.commands:
@@ -99,7 +106,9 @@ def main(
         stop.install()
         if given.command == CHECK:
             return 0 if check(config) else 1
-        if given.command == PREPARE:
+        if given.command == PREPARE and given.ahead:
+            prepare_ahead(config, stop)
+        elif given.command == PREPARE:
             prepare(config, stop, given.output)
         else:
             return run(config, stop)

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from imdb_producer.errors import BusyError, SourceError
 
+#: The lock of a producer's folder, and what its holder does.
+RUN_LOCK, AT_WORK = ".run.lock", "is at work"
+
 
 @contextmanager
 def exclusive(path: Path, what: str) -> Iterator[None]:

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from imdb_producer.access import StallWatch, find_obstacle
+from imdb_producer.ahead import find_prepared, read_prepared
 from imdb_producer.bar import Bar
 from imdb_producer.client import Client, make_client
 from imdb_producer.config import Config
@@ -19,7 +20,7 @@ from imdb_producer.errors import (
     DeliveryError,
     ProducerError,
 )
-from imdb_producer.lock import exclusive
+from imdb_producer.lock import AT_WORK, RUN_LOCK, exclusive
 from imdb_producer.metrics import Metrics
 from imdb_producer.notify import Systemd
 from imdb_producer.outbox import Outbox
@@ -54,7 +55,7 @@ def run(config: Config, stop: Stop) -> int:
     Raises:
         ProducerError: what went wrong; the status file then says `failed`.
     """
-    with exclusive(config.cache_dir / ".run.lock", "sends"):
+    with exclusive(config.cache_dir / RUN_LOCK, AT_WORK):
         systemd = Systemd.of()
         reporter = make_reporter(config, systemd)
         try:
@@ -202,7 +203,13 @@ def _begin(
 
     def prepare() -> Iterator[Message]:
         nonlocal kept
-        for message in read_messages(data_set, reporter.activity):
+        ahead = find_prepared(config, data_set)
+        messages = (
+            read_messages(data_set, reporter.activity)
+            if ahead is None
+            else read_prepared(ahead, reporter.activity)
+        )
+        for message in messages:
             kept += 1
             yield message
 

@@ -1,3 +1,3 @@
 """Runs a program on one of several hosts at a time, by an election in ZooKeeper."""
 
-__version__ = "0.1.1"
+__version__ = "0.1.2"

@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import re
+import shlex
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -52,6 +53,14 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("election", help="name of the election, such as imdb-streaming")
     run.add_argument("--status-file", type=Path, help="file that tells this host's role, as JSON")
     run.add_argument("--wait", type=float, default=60, help="seconds for ZooKeeper (%(default)s)")
+    run.add_argument(
+        "--meanwhile",
+        type=_command,
+        default=[],
+        metavar="COMMAND",
+        help="command to run at low priority while this host is a standby, at first and once a day;"
+        " it is killed before the program starts",
+    )
     run.add_argument("program", nargs="+", help="the program and its arguments, behind --")
     leader = commands.add_parser("leader", help="print the name of the host that leads")
     leader.add_argument("election", help="name of the election")
@@ -86,7 +95,7 @@ def main(
             return DONE
         election.connect(given.wait)
         with closing(election):
-            return Standby(election, name, given.program, given.status_file).run()
+            return Standby(election, name, given.program, given.status_file, given.meanwhile).run()
     except (ConfigError, TlsFileError) as error:
         log.error("%s", error)
         return REFUSED
@@ -114,6 +123,16 @@ def _tls(environment: Mapping[str, str]) -> Tls | None:
         if not value:
             raise ConfigError(f"{name}='': {other} is set, and TLS needs both. Name a file.")
     return Tls(ca, certificate, names)
+
+
+def _command(text: str) -> list[str]:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}. Quote it as for a shell.") from None
+    if not words:
+        raise argparse.ArgumentTypeError(f"{text!r}: no command. Name one, or leave it out.")
+    return words
 
 
 def _servers(text: str) -> str:

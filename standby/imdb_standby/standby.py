@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from imdb_standby.election import Election, UnreachableError
+from imdb_standby.meanwhile import Meanwhile
 from imdb_standby.notify import notify
 
 log = logging.getLogger(__name__)
@@ -32,12 +33,23 @@ LEADS, STANDS_BY, STOPPED = "leads", "stands by", "stopped"
 class Standby:
     """One host's program, and its part in the election for it."""
 
-    def __init__(self, election: Election, name: str, command: Sequence[str], status: Path | None):
-        """Prepare to run `command`; tell the role of this host in the file `status`."""
+    def __init__(
+        self,
+        election: Election,
+        name: str,
+        command: Sequence[str],
+        status: Path | None,
+        meanwhile: Sequence[str] = (),
+    ):
+        """Prepare to run `command`, and `meanwhile` while this host is a standby.
+
+        The role of this host is told in the file `status`.
+        """
         self._election = election
         self._name = name
         self._command = command
         self._status = status
+        self._meanwhile = Meanwhile(meanwhile)
         self._told_at = 0.0
         # Set by a signal's handler, which must take no lock.
         self._stopping = False
@@ -50,6 +62,7 @@ class Standby:
         try:
             return self._run()
         finally:
+            self._meanwhile.end()
             self._tell(STOPPED, "")
 
     def _run(self) -> int:
@@ -63,12 +76,14 @@ class Standby:
                 log.warning("%s", error)
             if self._election.leads:
                 log.info("This host, %s, leads", self._name)
+                self._meanwhile.end()
                 return self._run_program()
             if leader != told:
                 log.info("Standing by: %s leads", leader)
                 told = leader
             self._tell(STANDS_BY, leader)
             notify("READY=1", f"STATUS=standing by: {leader} leads", "WATCHDOG=1")
+            self._meanwhile.look()
             self._wait(_BEAT_SECONDS, self._election.changed)
             if leader == self._name:
                 # It was killed, and its session of before goes on: one that stood by goes first.

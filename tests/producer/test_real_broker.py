@@ -319,7 +319,7 @@ def test_a_second_producer_says_why_it_refuses(setting: Setting) -> None:
         setting.wait_for_sent(1)
         second = setting.run(STATUS_FILE="")
         assert second.returncode == 3
-        assert f"Another producer (process {first.pid}) sends in " in second.stderr
+        assert f"Another producer (process {first.pid}) is at work in " in second.stderr
         assert "systemctl stop imdb-producer" in second.stderr
         assert first.poll() is None
 

@@ -46,6 +46,15 @@ class Setting:
             "STATUS_FILE": str(self.status_file),
         }
 
+    def take_the_place_of_kafka(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def connect(_: Config) -> Client:
+            return self.client
+
+        monkeypatch.setattr(service, "connect", connect)
+        monkeypatch.setattr(service, "ready_topic", lambda _: Topic((0, 1, 2), self.destination))
+        # The handlers stay out of pytest's own process.
+        monkeypatch.setattr(Stop, "install", lambda _: None)
+
     def run(self, **changes: str) -> int:
         return cli.main(["run"], self.environment | changes)
 
@@ -58,14 +67,7 @@ class Setting:
 @pytest.fixture
 def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setting:
     setting = Setting(tmp_path)
-
-    def connect(_: Config) -> Client:
-        return setting.client
-
-    monkeypatch.setattr(service, "connect", connect)
-    monkeypatch.setattr(service, "ready_topic", lambda _: Topic((0, 1, 2), setting.destination))
-    # The handlers stay out of pytest's own process.
-    monkeypatch.setattr(Stop, "install", lambda _: None)
+    setting.take_the_place_of_kafka(monkeypatch)
     return setting
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from imdb_producer.shared_progress import SharedProgress
 from imdb_producer.tls import Tls, kazoo_settings
 
 from .broker import Broker, SecuredBroker, cut_off_port, wait_until
-from .test_real_broker import Setting
+from .test_real_broker import PATIENCE, Setting
 
 PROGRESS = Progress("data", "topic", "batch", 5, 10)
 
@@ -191,3 +192,33 @@ def test_a_producer_that_was_paused_ends_when_another_has_taken_over(
     assert set(times) == setting.expected()
     # What the one had sent and not yet noted, and what it sent before it noticed.
     assert times.total() - len(times) <= 2 * FLUSH_RECORDS
+
+
+def test_a_standby_that_prepared_ahead_goes_on_without_reading_the_dumps(
+    broker: Broker, tmp_path: Path
+) -> None:
+    setting = Setting(broker, tmp_path, titles=6000)
+    shared = {"PROGRESS_SERVERS": broker.zookeeper_address, "MSGS_PER_SEC": "100"}
+    # As on another host.
+    standby = {**shared, "CACHE_DIR": str(tmp_path / "other"), "STATUS_FILE": ""}
+    with setting.started(**shared) as leader:
+        setting.wait_for_sent(200)
+        said = subprocess.run(
+            setting.command("prepare", "--ahead"),
+            env=setting.environment | standby,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=True,
+        ).stderr
+        assert f"Prepared {setting.kept} records ahead" in said
+        assert leader.poll() is None
+        leader.kill()
+    done = setting.run(**standby | {"MSGS_PER_SEC": "0"})
+    assert done.returncode == 0, done.stderr
+    assert f"Taking the {setting.kept} records that were prepared ahead" in done.stderr
+    assert "of them are delivered" in done.stderr
+    assert "Loaded " not in done.stderr
+    times = Counter(broker.event_ids(setting.topic))
+    assert set(times) == setting.expected()
+    assert times.total() - len(times) <= FLUSH_RECORDS

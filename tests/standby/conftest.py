@@ -25,7 +25,9 @@ Start = Callable[..., "Host"]
 class Host:
     """A host that stands by or leads."""
 
-    def __init__(self, name: str, folder: Path, servers: str, program: list[str]) -> None:
+    def __init__(
+        self, name: str, folder: Path, servers: str, program: list[str], meanwhile: str = ""
+    ) -> None:
         """Start it."""
         self.name = name
         self._status = folder / f"{name}.json"
@@ -34,6 +36,7 @@ class Host:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "imdb_standby", "run", "--wait=20"),
+                    *([f"--meanwhile={meanwhile}"] if meanwhile else []),
                     *(f"--status-file={self._status}", "trial", "--", *program),
                 ],
                 stderr=log,
@@ -88,9 +91,9 @@ def start(broker: Broker, tmp_path: Path) -> Iterator[Start]:
     """Starts hosts by name; ends them all at the end."""
     started: list[Host] = []
 
-    def start(name: str, program: str = "") -> Host:
+    def start(name: str, program: str = "", meanwhile: str = "") -> Host:
         command = ["bash", "-c", program or PROGRAM.format(mark=tmp_path / f"{name}.pid")]
-        started.append(Host(name, tmp_path, broker.zookeeper_address, command))
+        started.append(Host(name, tmp_path, broker.zookeeper_address, command, meanwhile))
         return started[-1]
 
     yield start

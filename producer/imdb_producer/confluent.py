@@ -105,6 +105,7 @@ class ConfluentClient:
         self._not_let_in = False
         self.to_send_again: deque[_Again] = deque()
         self._password = security.password() if security.enabled else ""
+        self._version = b""
         self._producer = Producer(
             SETTINGS
             | self._security_settings()
@@ -149,7 +150,8 @@ class ConfluentClient:
 
     def send(self, message: Message, timestamp_ms: int | None = None) -> None:
         """See `Client.send`."""
-        key, value, event_id = message
+        # It is the same for all of a run, and what is sent again comes back without it.
+        self._version = message.version
         group = self._groups[-1]
         # The client takes no time of None; 0 is now.
         moment = timestamp_ms or 0
@@ -158,11 +160,11 @@ class ConfluentClient:
             try:
                 self._produce(
                     self._topic,
-                    value,
-                    key,
+                    message.value,
+                    message.key,
                     on_delivery=group.on_delivery,
                     timestamp=moment,
-                    headers=[("event_id", event_id)],
+                    headers=message.headers,
                 )
                 break
             except BufferError:
@@ -174,7 +176,7 @@ class ConfluentClient:
             except KafkaException as error:
                 if error.args[0].code() not in _ABOUT_THE_RECORD:
                     raise self._not_taken(message, error) from error
-                self.give_up(value, moment or int(time.time() * 1000), error.args[0])
+                self.give_up(message.value, moment or int(time.time() * 1000), error.args[0])
                 break
         group.size += 1
         if group.size == _GROUP:
@@ -229,7 +231,7 @@ class ConfluentClient:
                     key,
                     on_delivery=group.on_delivery,
                     timestamp=moment,
-                    headers=[("event_id", event_id(value).encode())],
+                    headers=Message(key, value, event_id(value).encode(), self._version).headers,
                 )
             except BufferError:
                 break

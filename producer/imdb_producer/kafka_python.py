@@ -168,11 +168,10 @@ class KafkaPythonClient:
 
     def send(self, message: Message, timestamp_ms: int | None = None) -> None:
         """See `Client.send`."""
-        key, value, event_id = message
         try:
             self._out.append(
                 self._producer.send(
-                    self._topic, value, key, [("event_id", event_id)], None, timestamp_ms
+                    self._topic, message.value, message.key, message.headers, None, timestamp_ms
                 )
             )
         except MessageSizeTooLargeError as error:

@@ -24,11 +24,13 @@ class Outbox:
     """A file of messages, one a line: event id, key, value, separated by tabs.
 
     JSON holds neither a raw tab nor a line's end. `digest` is over the event ids in their order.
+    `version` is that of all movies in it.
     """
 
     path: Path
     total: int
     digest: str
+    version: int = 0
 
     def messages(self, start: int = 0, stop: int | None = None) -> Iterator[Message]:
         """Give the messages from number `start` to before `stop`, counted from 0.
@@ -36,6 +38,7 @@ class Outbox:
         Raises:
             StateError: the file is gone or damaged.
         """
+        version = b"%d" % self.version
         end = self.total if stop is None else stop
         if start >= end:
             return
@@ -43,7 +46,7 @@ class Outbox:
             with self.path.open("rb", _BUFFER) as lines:
                 for line in islice(lines, start, end):
                     event_id, key, value = line[:-1].split(b"\t", 2)
-                    yield Message(key, value, event_id)
+                    yield Message(key, value, event_id, version)
         except (OSError, ValueError) as error:
             raise StateError(
                 f"{self.path} cannot be read: {error}. Remove it and start again: it is made anew."
@@ -66,9 +69,9 @@ def write_outbox(folder: Path, messages: Iterable[Message]) -> Outbox:
     written = folder / "outbox"
     try:
         with replacing(written) as file:
-            for key, value, event_id in messages:
-                file.write(b"%s\t%s\t%s\n" % (event_id, key, value))
-                digest.update(event_id)
+            for it in messages:
+                file.write(b"%s\t%s\t%s\n" % (it.event_id, it.key, it.value))
+                digest.update(it.event_id)
                 total += 1
         path = outbox_path(folder, digest.hexdigest())
         written.replace(path)

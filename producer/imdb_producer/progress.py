@@ -24,7 +24,8 @@ class Progress:
 
     `data_set` names the two dumps and what is taken of them; `destination` the topic, made when it
     was made; `batch` the records to be sent, in their order: `position` of its `total` are
-    acknowledged, all from the first on; `resend` is the last request to send all again.
+    acknowledged, all from the first on; `resend` is the last request to send all again; `version`
+    is what the records are numbered with, 0 where that was done by a program that did not.
     """
 
     data_set: str
@@ -33,6 +34,7 @@ class Progress:
     position: int
     total: int
     resend: str = ""
+    version: int = 0
 
     @property
     def finished(self) -> bool:
@@ -122,6 +124,8 @@ def parse_progress(content: bytes, place: str, advice: str) -> Progress:
     except ValueError as error:
         raise _unreadable(place, str(error), advice) from error
     expected = {field.name: str(field.type) for field in fields(Progress)}
+    if isinstance(found, dict):
+        found.setdefault("version", 0)
     types = (
         {name: type(value).__name__ for name, value in found.items()}
         if isinstance(found, dict)

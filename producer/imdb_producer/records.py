@@ -1,4 +1,4 @@
-"""A movie as it is sent: the record, its canonical payload and its event id."""
+"""A movie as it is sent: the record, its canonical payload, its event id and its version."""
 
 from __future__ import annotations
 
@@ -29,11 +29,20 @@ class Record:
 
 
 class Message(NamedTuple):
-    """What goes to Kafka for one record: key, value, and the header `event_id`."""
+    """What goes to Kafka for one record: key, value, and the headers.
+
+    `version` is empty until the record is about to be sent: it is the data set's.
+    """
 
     key: bytes
     value: bytes
     event_id: bytes
+    version: bytes = b""
+
+    @property
+    def headers(self) -> list[tuple[str, str | bytes | None]]:
+        """The headers, by their names: another reader finds the movie's version by that."""
+        return [("event_id", self.event_id), ("movie_version", self.version)]
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))

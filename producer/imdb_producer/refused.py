@@ -79,9 +79,18 @@ class RefusedFile:
         """
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         lines = [
-            Refused(at, batch, key.decode(), event_id.decode(), size, limit, reason, value.decode())
-            for (key, value, event_id), reason in refusals
-            for size in [len(key) + len(value) + len("event_id") + len(event_id)]
+            Refused(
+                at,
+                batch,
+                it.key.decode(),
+                it.event_id.decode(),
+                len(it.key + it.value)
+                + sum(len(name) + len(text or b"") for name, text in it.headers),
+                limit,
+                reason,
+                it.value.decode(),
+            )
+            for it, reason in refusals
         ]
         self._write(self._kept | {it.event_id: it for it in lines})
         return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -43,7 +44,7 @@ class Resumption:
     def begin(
         self, data_set: str, destination: str, resend: str, prepare: Prepare, limit: int = 0
     ) -> tuple[Outbox, Progress]:
-        """Find out what to send, and how much of it is delivered already.
+        """Find out what to send, as which version, and how much of it is delivered already.
 
         Args:
             data_set: another name for every other content of the dumps or choice from them.
@@ -57,6 +58,12 @@ class Resumption:
             StateError: what was kept cannot be read or written.
             TooManyRefusedError: the topic refuses more than can be kept aside.
         """
+        outbox, progress = self._begin(data_set, destination, resend, prepare, limit)
+        return replace(outbox, version=progress.version), progress
+
+    def _begin(
+        self, data_set: str, destination: str, resend: str, prepare: Prepare, limit: int
+    ) -> tuple[Outbox, Progress]:
         last = self._store.load()
         anew = _why_all_of_it(last, destination, resend)
         outgrown = self.refused.outgrown(limit)
@@ -82,15 +89,23 @@ class Resumption:
         else:
             self.refused.check_room()
             outbox = self._rest_of(last, prepare)
-            if outbox.digest == last.batch:
+            if outbox.digest == last.batch and last.version:
                 self._progress = last
                 return outbox, last
-            log.warning("What was left to send cannot be told any more: sending it all")
-            return outbox, self._start(replace(last, batch=outbox.digest, position=0), outbox)
+            if outbox.digest != last.batch:
+                log.warning("What was left to send cannot be told any more: sending it all")
+                last = replace(last, batch=outbox.digest, position=0)
+            return outbox, self._start(replace(last, version=_next_version(last)), outbox)
         refused: set[str] = set()
         outbox = write_outbox(self._folder, self._new_in(prepare(), outgrown, refused))
         started = Progress(
-            data_set, destination, outbox.digest, 0, outbox.total, resend or _resend_of(last)
+            data_set,
+            destination,
+            outbox.digest,
+            0,
+            outbox.total,
+            resend or _resend_of(last),
+            _next_version(last),
         )
         progress = self._start(started, outbox)
         # Not before: what is in neither would never be sent.
@@ -191,6 +206,14 @@ def _why_all_of_it(last: Progress | None, destination: str, resend: str) -> str:
     if resend and last.resend != resend:
         return "RESEND asks for it"
     return ""
+
+
+def _next_version(last: Progress | None) -> int:
+    """Give a higher version than all before: now, in milliseconds since 1970.
+
+    So it is, unless the clock was set back, also where nobody knows any more what was before.
+    """
+    return max(time.time_ns() // 1_000_000, last.version + 1 if last else 0)
 
 
 def _resend_of(last: Progress | None) -> str:

@@ -119,7 +119,9 @@ def bare(address: str, topic: str, path: str, count: str) -> None:
     ready = list(messages(path, int(count)))
     start, cpu = time.perf_counter(), time.process_time()
     for key, value, event_id in ready:
-        producer.send(topic, value, key, [("event_id", event_id)])
+        producer.send(
+            topic, value, key, [("event_id", event_id), ("movie_version", b"1764500000000")]
+        )
     producer.flush()
     print(time.perf_counter() - start, time.process_time() - cpu)
     producer.close()

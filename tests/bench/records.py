@@ -75,7 +75,10 @@ def _lines(first: int, count: int) -> Iterator[bytes]:
                 title,
             )
             digest = hashlib.sha256(value).hexdigest().encode()
-            block.append(b"event_id:%b\ttt%08d\t%b\n" % (digest, title, value))
+            version = 1_764_500_000_000 + number // TITLES
+            block.append(
+                b"event_id:%b,movie_version:%d\ttt%08d\t%b\n" % (digest, version, title, value)
+            )
         yield b"".join(block)
 
 

@@ -6,12 +6,13 @@ import json
 import os
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from imdb_producer import refused
+from imdb_producer import refused, resume
 from imdb_producer.delivered import Delivered
 from imdb_producer.errors import BusyError, StateError, TooManyRefusedError
 from imdb_producer.lock import exclusive
@@ -23,6 +24,8 @@ from imdb_producer.resume import Resumption
 
 SEED = int(os.environ.get("TEST_SEED", random.randrange(2**32)))
 TOPIC = "cluster/imdb-movies/1"
+#: As the clock says, in milliseconds since 1970.
+VERSION = 1_800_000_000_000
 
 
 def message(number: int, version: int = 0) -> Message:
@@ -40,6 +43,8 @@ class Topic:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.received: list[bytes] = []
+        #: The versions that came, one after the other.
+        self.versions: list[int] = []
         self.name = TOPIC
         self.limit = 0
         self.refuses: set[bytes] = set()
@@ -70,6 +75,7 @@ class Topic:
                     resumption.set_aside([Refusal(it, "TooLarge")], self.limit)
                 else:
                     self.received.append(it.event_id)
+                    self.versions.append(int(it.version))
                 sent += 1
                 if (position + 1) % keep_every == 0:
                     resumption.advance(position + 1)
@@ -90,7 +96,19 @@ class Topic:
 
 
 @pytest.fixture
-def topic(tmp_path: Path) -> Topic:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Sets the clock to so many milliseconds after VERSION."""
+
+    def set_to(milliseconds: int) -> None:
+        now = (VERSION + milliseconds) * 1_000_000
+        monkeypatch.setattr(resume, "time", SimpleNamespace(time_ns=lambda: now))
+
+    set_to(0)
+    return set_to
+
+
+@pytest.fixture
+def topic(tmp_path: Path, clock: Callable[[int], None]) -> Topic:
     return Topic(tmp_path / "state")
 
 
@@ -125,6 +143,66 @@ def test_a_new_dump_in_the_midst_sends_the_rest_and_what_has_changed(topic: Topi
 def test_a_movie_that_changes_back_is_sent_again(topic: Topic) -> None:
     for version in (0, 1, 0):
         assert topic.run([message(1, version)], name=f"version {version}") == 1
+
+
+def test_all_of_a_data_set_have_one_version_also_after_a_crash(
+    topic: Topic, clock: Callable[[int], None]
+) -> None:
+    topic.run(data_set(100), crash_after=37)
+    clock(500)
+    topic.run(data_set(100))
+    assert set(topic.versions) == {VERSION}
+
+
+def test_each_data_set_has_a_higher_version_whatever_the_clock_says(
+    topic: Topic, clock: Callable[[int], None]
+) -> None:
+    for now, resend in ((0, ""), (0, ""), (-9_000, ""), (70_000, ""), (70_000, "again")):
+        clock(now)
+        topic.run(data_set(10, changed=len(topic.versions) % 7), name=f"{now}", resend=resend)
+        topic.run(data_set(11), name=f"{now} and one more")
+    assert topic.versions == sorted(topic.versions)
+    assert len(set(topic.versions)) >= 6
+
+
+def test_version_does_not_go_back_when_what_was_kept_is_lost_or_found_again(
+    topic: Topic, clock: Callable[[int], None]
+) -> None:
+    topic.run(data_set(10))
+    kept = {path: path.read_bytes() for path in topic.folder.iterdir()}
+    for path in kept:
+        path.unlink()
+    clock(1_000)
+    topic.run(data_set(10))
+    for path, content in kept.items():
+        path.write_bytes(content)
+    clock(2_000)
+    topic.run(data_set(10, changed=1), name="new")
+    assert topic.versions == [VERSION] * 10 + [VERSION + 1_000] * 10 + [VERSION + 2_000]
+
+
+def test_data_set_that_was_begun_without_a_version_is_gone_on_with(topic: Topic) -> None:
+    topic.run(data_set(100), crash_after=37)
+    path = topic.folder / "progress.json"
+    progress = json.loads(path.read_bytes())
+    del progress["version"]
+    path.write_text(json.dumps(progress))
+    topic.versions.clear()
+    assert topic.run(data_set(100), crash_after=20) == 20
+    assert json.loads(path.read_bytes())["version"] == VERSION
+    assert topic.run(data_set(100)) == 50
+    assert set(topic.versions) == {VERSION}
+
+
+def test_records_that_are_others_than_before_have_a_version_of_their_own(
+    topic: Topic, clock: Callable[[int], None]
+) -> None:
+    topic.run(data_set(100), crash_after=37)
+    for path in topic.folder.glob("outbox*"):
+        path.unlink()
+    clock(1_000)
+    topic.run(data_set(100, changed=1))
+    assert topic.versions[37:] == [VERSION + 1_000] * 100
 
 
 def test_resending_is_done_once_for_each_request(topic: Topic) -> None:
@@ -280,7 +358,8 @@ def test_what_was_refused_is_kept_whole(refusing: Topic) -> None:
     sent = message(10)
     assert (line["key"].encode(), line["value"].encode()) == (sent.key, sent.value)
     assert line["event_id"].encode() == sent.event_id
-    assert line["bytes"] == len(sent.key + sent.value + b"event_id" + sent.event_id)
+    headers = b"event_id" + sent.event_id + b"movie_version" + b"%d" % VERSION
+    assert line["bytes"] == len(sent.key + sent.value + headers)
     assert (line["limit"], line["reason"]) == (1000, "TooLarge")
 
 
@@ -358,8 +437,8 @@ def test_messages_come_out_of_the_box_as_they_went_in(tmp_path: Path) -> None:
         *data_set(10),
     ]
     outbox = write_outbox(tmp_path, messages)
-    assert list(outbox.messages()) == messages
-    assert list(outbox.messages(3, 5)) == messages[3:5]
+    assert [it._replace(version=b"") for it in outbox.messages()] == messages
+    assert [it.key for it in outbox.messages(3, 5)] == [it.key for it in messages[3:5]]
     assert outbox.total == 11
 
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from imdb_streaming.storage import Storage
+    from imdb_streaming.storage import BucketStorage
 
 
 @dataclass(frozen=True, order=True)
@@ -17,19 +17,19 @@ class BucketPath:
     """A file or folder in a bucket: `key` under `root`, s3a://BUCKET or s3a://BUCKET/PREFIX.
 
     It can be named at once, and looked at when `opened`: that needs Spark's JVM. Errors are those
-    of Storage: FileNotFoundError for a missing file, else OSError.
+    of BucketStorage: FileNotFoundError for a missing file, else OSError.
     """
 
     root: str
     key: str = ""
-    _storage: Storage | None = field(default=None, compare=False, repr=False)
+    _storage: BucketStorage | None = field(default=None, compare=False, repr=False)
 
-    def opened(self, storage: Storage) -> BucketPath:
+    def opened(self, storage: BucketStorage) -> BucketPath:
         """The same name, by which the bucket can be read and written."""
         return BucketPath(self.root, self.key, storage)
 
     @property
-    def storage(self) -> Storage:
+    def storage(self) -> BucketStorage:
         """What reads and writes the bucket. Raises RuntimeError if it was not opened."""
         if self._storage is None:
             raise RuntimeError(f"{self} was not opened: Spark is not connected yet.")

@@ -26,8 +26,8 @@ def check(checkpoint: Place) -> None:
     planned = last_batch(checkpoint, "offsets")
     for batch in (planned, None if planned is None else planned - 1):
         if batch is not None and (checkpoint / "offsets" / str(batch)).exists():
+            _line(checkpoint / "offsets" / str(batch), 1, "a batch's plan")
             _line(checkpoint / "offsets" / str(batch), 2, "offsets")
-            planned_at(checkpoint, batch)
     if done is not None:
         path = checkpoint / "commits" / str(done)
         if planned is None or planned < done:
@@ -62,13 +62,15 @@ def offsets_of(checkpoint: Place, batch: int) -> Offsets:
     return _offsets(path, _line(path, 2, "offsets"))
 
 
-def planned_at(checkpoint: Place, batch: int) -> int:
-    """When a batch was planned, in milliseconds since 1970: the same when it is run again."""
-    path = checkpoint / "offsets" / str(batch)
-    found = _line(path, 1, "a batch's plan").get("batchTimestampMs")
-    if not isinstance(found, int):
-        raise _damaged(path, "a batch's plan", "it has no batchTimestampMs")
-    return found
+def messages_of(checkpoint: Place, batch: int) -> int:
+    """How many messages a batch has at most, by the offsets that were planned for it."""
+    ends = offsets_of(checkpoint, batch)
+    if batch:
+        begins = offsets_of(checkpoint, batch - 1)
+    else:
+        path = checkpoint / "sources" / "0" / "0"
+        begins = _offsets(path, _line(path, 1, "offsets"))
+    return sum(end - begins.get(partition, 0) for partition, end in ends.items())
 
 
 def has_accepted_loss(checkpoint: Place) -> bool:

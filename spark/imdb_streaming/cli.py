@@ -18,9 +18,9 @@ from imdb_streaming.executors import ExecutorsLostError
 from imdb_streaming.files import OvertakenError, local
 from imdb_streaming.job import (
     QueryDiedError,
+    check_state,
     check_tables,
     check_topic,
-    open_state,
     read_topic,
     run,
 )
@@ -152,7 +152,7 @@ def _check(config: Config) -> None:
             check_tables(config)
         topic = check_topic(config, spark, note=False)
         if last_commit(config.checkpoint_folder) is not None:
-            open_state(config, spark)
+            check_state(config, spark)
     finally:
         spark.stop()
     log.info(

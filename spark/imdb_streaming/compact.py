@@ -80,7 +80,7 @@ def compact(spark: SparkSession, config: Config, target_bytes: int = TARGET_BYTE
 
 def table_files(folder: Path, run_id: str) -> list[TableFile]:
     """The files of a table, by batch."""
-    pattern = re.compile(re.escape(run_id) + r"-([0-9]{10})(?:_([0-9]{10}))?\.parquet")
+    pattern = re.compile(re.escape(run_id) + r"-([0-9]{10})(?:_([0-9]{10})|-[0-9]{4,9})?\.parquet")
     found = [
         TableFile(
             path, int(match[1]), int(match[2] or match[1]), path.stat().st_size, _identity(path)
@@ -88,7 +88,7 @@ def table_files(folder: Path, run_id: str) -> list[TableFile]:
         for path in folder.glob("*.parquet")
         if (match := pattern.fullmatch(path.name))
     ]
-    return sorted(found, key=lambda file: file.first)
+    return sorted(found, key=lambda file: (file.first, file.path.name))
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -97,10 +97,14 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def plan(files: list[TableFile], target_bytes: int) -> Iterator[list[TableFile]]:
-    """Yield the groups of files, consecutive batches, that are to become one file each."""
+    """Yield the groups of files, consecutive batches, that are to become one file each.
+
+    The parts of a batch stay together: the file's name says which batches it holds.
+    """
     group: list[TableFile] = []
     for file in files:
-        if group and sum(it.size for it in group) + file.size > target_bytes:
+        is_large = sum(it.size for it in group) + file.size > target_bytes
+        if group and is_large and file.first > group[-1].last:
             if len(group) > 1:
                 yield group
             group = []

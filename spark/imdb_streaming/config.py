@@ -31,7 +31,6 @@ class Config:
     run_id: str
     trigger_interval_ms: int
     max_offsets_per_trigger: int
-    event_id_retention_days: int
     broker_wait_seconds: int
     executor_wait_seconds: int
     status_file: Path
@@ -136,7 +135,7 @@ class Config:
 
     @property
     def state_folder(self) -> Place:
-        """The job's own state: event ids, and the genres of movies."""
+        """The job's own state: of each movie its last version and genres."""
         return self.output_path / "_chk" / f"genre_counts_{self.run_id}"
 
 
@@ -158,7 +157,6 @@ def load_config(environ: Mapping[str, str] | None = None) -> Config:
         run_id=reader.get("RUN_ID", _run_id, "main"),
         trigger_interval_ms=reader.get("TRIGGER_INTERVAL", _interval, "20 seconds"),
         max_offsets_per_trigger=reader.get("MAX_OFFSETS_PER_TRIGGER", _at_least(1), "200000"),
-        event_id_retention_days=reader.get("EVENT_ID_RETENTION_DAYS", _at_least(1), "90"),
         broker_wait_seconds=reader.get("BROKER_WAIT_SECONDS", _at_least(0), "120"),
         executor_wait_seconds=reader.get("EXECUTOR_WAIT_SECONDS", _at_least(1), "60"),
         status_file=reader.get("STATUS_FILE", _absolute_path, "/run/imdb-streaming/status.json"),

@@ -42,6 +42,15 @@ def remove_tree(folder: Place) -> None:
         shutil.rmtree(folder)
 
 
+def remove(place: Place, out: Path | None = None) -> None:
+    """Remove a file of a table, if it is there. Raises OvertakenError when `out` is gone."""
+    if isinstance(place, BucketPath):
+        place.unlink()
+        return
+    with while_there(out):
+        through(out, place).unlink()
+
+
 class OvertakenError(Exception):
     """Another start of the job has taken over; this one can change nothing any more."""
 
@@ -69,9 +78,6 @@ def put_in_place(source: Place, target: Place, out: Path | None = None) -> None:
 
     Raises OvertakenError when `out` is gone.
     """
-    if isinstance(source, BucketPath) and isinstance(target, BucketPath):
-        source.storage.put_in_place(source.key, target.key)
-        return
     source, target = local(source), local(target)
     with while_there(out):
         if source.stat().st_mode & 0o777 != 0o644:

@@ -36,7 +36,7 @@ from imdb_streaming.tls import TlsError, UntrustedError, split_address
 RUN_FILE = "_run.json"
 
 #: What a file of the tables or of the state has in its name: the last batch that it holds.
-_LAST_BATCH = re.compile(r".*[-_]([0-9]{10})(\.parquet)?")
+_LAST_BATCH = re.compile(r".*[-_]([0-9]{10})((-[0-9]{4,9})?\.parquet)?")
 
 
 #: Seconds that a broker may take to accept a connection, and for TLS to answer.
@@ -274,7 +274,7 @@ def read_run(place: Place) -> Run | None:
 
 
 def _refuse_foreign_files(config: Config) -> None:
-    of_a_run = re.compile(r"(.+?)-[0-9]{10}(_[0-9]{10})?\.parquet")
+    of_a_run = re.compile(r"(.+?)-[0-9]{10}(_[0-9]{10}|-[0-9]{4,9})?\.parquet")
     for folder in (config.silver_folder, config.dead_letters_folder):
         names = sorted(path.name for path in folder.glob("*.parquet"))
         for path in (folder / name for name in names):
@@ -331,5 +331,10 @@ def _refuse_later_batches(config: Config) -> None:
 
 def _latest_batch(folder: Place) -> int:
     """The highest number of a batch in a folder's files; -1 for none."""
-    names = (_LAST_BATCH.fullmatch(path.name) for path in folder.glob("*-*"))
-    return max((int(found[1]) for found in names if found), default=-1)
+    return max(map(last_batch_of, folder.glob("*-*")), default=-1)
+
+
+def last_batch_of(path: Place) -> int:
+    """The last batch that a file of a table or of the state holds; -1 of another file."""
+    found = _LAST_BATCH.fullmatch(path.name)
+    return int(found[1]) if found else -1

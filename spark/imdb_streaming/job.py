@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,7 +28,7 @@ from imdb_streaming.status import IndexStatus, QueryStatus, Status, batch_line, 
 from imdb_streaming.stopping import STOP_SECONDS, end_in, listen_for_stop
 from imdb_streaming.storage import open_places
 from imdb_streaming.tls import speaks_tls, split_address
-from imdb_streaming.transformations import parse_events
+from imdb_streaming.transformations import latest_movies, parse_events
 from imdb_streaming.turns import Turns
 
 #: The status file is written at least so often, so that its age tells whether the job lives.
@@ -72,7 +73,7 @@ def run(config: Config, stopping: threading.Event) -> None:
         topic = check_topic(config, spark, stopping=stopping)
         if runs.is_waiting(config):
             check_tables(config)
-            open_state(config, spark)
+            check_state(config, spark)
             if runs.is_behind(config):
                 _catch_up(config, spark, stopping)
             if stopping.is_set():
@@ -253,20 +254,49 @@ def _ask_for_executors(spark: SparkSession) -> None:
 
 
 def open_state(config: Config, spark: SparkSession) -> jvm.JobState:
-    """Read the job's state as it was after the last batch that is done."""
-    last = last_commit(config.checkpoint_folder)
+    """Read the job's state as it was after the last batch that is done.
+
+    Where it is of a version that knew events by their ids, it is made of silver's rows.
+    """
     try:
-        return jvm.JobState(
-            spark,
-            uri(config.state_folder),
-            -1 if last is None else last,
-            config.event_id_retention_days,
-            config.out_folder,
-        )
+        return _read_state(config, spark)
+    except jvm.StateOutdatedError as error:
+        log.info("%s The last version of each movie is taken from silver.", error)
+        return _read_state(config, spark, made_of=_latest_in_silver(config, spark), makes=True)
+
+
+def check_state(config: Config, spark: SparkSession) -> None:
+    """See that the state can be read, or made of silver; change nothing."""
+    with suppress(jvm.StateOutdatedError):
+        _read_state(config, spark)
+
+
+def _read_state(
+    config: Config, spark: SparkSession, made_of: DataFrame | None = None, makes: bool = False
+) -> jvm.JobState:
+    last = last_commit(config.checkpoint_folder)
+    last = -1 if last is None else last
+    folder = uri(config.state_folder)
+    try:
+        return jvm.JobState(spark, folder, last, config.out_folder, makes=makes, made_of=made_of)
+    except jvm.StateOutdatedError:
+        raise
     except jvm.StateDamagedError as error:
         raise guards.StartRefusedError(
             f"The job's state after batch {last} cannot be read: {error} {guards.ADVICE}"
         ) from error
+
+
+def _latest_in_silver(config: Config, spark: SparkSession) -> DataFrame | None:
+    """The latest event of each movie in the files of the batches that are done; None of no file."""
+    last = last_commit(config.checkpoint_folder)
+    done = [
+        uri(path)
+        for path in config.silver_folder.glob("*.parquet")
+        if last is not None and guards.last_batch_of(path) <= last
+    ]
+    _take_longer()
+    return latest_movies(spark.read.parquet(*done)) if done else None
 
 
 def _count_rows(spark: SparkSession, folder: Place) -> int:
@@ -331,9 +361,10 @@ class Load:
             sink.table_rows,
             sink.totals.dead_letters,
             sink.totals.duplicates,
+            sink.totals.stale,
             contract.accepted_loss(config),
             QueryStatus.of_checkpoint(config.checkpoint_folder),
-            IndexStatus(state.ids, state.movies, state.bytes),
+            IndexStatus(state.movies, state.bytes),
         )
         status.write(config.status_file)
         metrics = MetricsServer(config.metrics_address, config.metrics_port)
@@ -355,13 +386,12 @@ class Load:
 
         query = begin(events)
         log.info(
-            "Reading %s at %s every %g s into %s (%d rows, %d event ids and %d movies known).",
+            "Reading %s at %s every %g s into %s (%d rows, %d movies known).",
             config.topic,
             config.bootstrap_servers,
             config.trigger_interval_ms / 1000,
             config.silver_folder,
             sink.table_rows,
-            state.ids,
             state.movies,
         )
         anew = events if after_gap is None else after_gap
@@ -444,7 +474,8 @@ class Load:
         self.status.silver_rows = sink.table_rows
         self.status.dead_letters = sink.totals.dead_letters
         self.status.duplicates = sink.totals.duplicates
-        self.status.index = IndexStatus(sink.state.ids, sink.state.movies, sink.state.bytes)
+        self.status.stale = sink.totals.stale
+        self.status.index = IndexStatus(sink.state.movies, sink.state.bytes)
         return True
 
 

@@ -1,8 +1,7 @@
 """What the job does in the JVM, by the classes of spark/java."""
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 
-from imdb_streaming.refusals import CredentialsError, StartRefusedError
+from imdb_streaming.refusals import CredentialsError
 from imdb_streaming.schema import PARSED_SCHEMA
 from imdb_streaming.security import PLAIN, Security
 
@@ -52,45 +51,60 @@ class TopicUnknownError(Exception):
     """The brokers do not say where the topic begins and ends."""
 
 
+class StateOutdatedError(StateDamagedError):
+    """The job's state was written by a version of the job that knew events by their ids alone."""
+
+
 class Batch:
-    """A batch's rows, kept on the executors once they are read, and what they are."""
+    """A batch's messages on the executors, and what they are."""
 
     def __init__(self, spark: SparkSession, state: Any, batch: Any) -> None:
         self._spark = spark
         self._state = state
         self._batch = batch
-        #: Events that were not known before the batch, known ones, and messages that are no events;
-        #: decided later.
-        self.fresh = self.duplicates = self.malformed = 0
+        #: New events, those sent again, those older than what their movie has, and messages that
+        #: are no events; decided later.
+        self.fresh = self.duplicates = self.stale = self.malformed = 0
         #: When Kafka got the newest message, in seconds since 1970; 0 if there is none.
         self.newest = 0.0
 
-    def valid_events(self) -> DataFrame:
-        """The rows of all valid events, known or not.
+    @property
+    def parts_at_most(self) -> int:
+        """How many parts it has at most; each becomes a file of a table."""
+        return int(self._batch.partsAtMost())
 
-        To be read once and wholly, before `decide`, which then needs no pass of its own.
-        """
+    def valid_events(self) -> DataFrame:
+        """The rows of all valid events, new or not. To be read once and wholly, before `decide`."""
         return DataFrame(self._batch.validEvents(), self._spark)
 
-    def decide(self, planned_at: int, planned_before: int) -> None:
-        """Tell new events from known ones.
+    def read(self) -> None:
+        """Read all messages, in place of valid_events, where no row is to be made of them."""
+        self._batch.read()
 
-        Takes when the batch was planned, and the one before it (the first: the same), in
-        milliseconds since 1970. What is decided follows from that, not from when it runs.
-        """
-        self._state.decide(self._batch, planned_at, planned_before)
+    def decide(self) -> None:
+        """Tell new events from the others, by what the state has of their movies."""
+        self._state.decide(self._batch)
         self.fresh = int(self._batch.fresh())
         self.duplicates = int(self._batch.duplicates())
+        self.stale = int(self._batch.stale())
         self.malformed = int(self._batch.malformed())
         self.newest = float(self._batch.newest())
 
     def new_events(self) -> DataFrame:
-        """The rows of EVENT columns of events that were not known; one row an event."""
+        """The rows of the new events alone. Reads the messages again, from the same offsets."""
         return DataFrame(self._batch.newEvents(), self._spark)
 
-    def malformed_events(self) -> DataFrame:
-        """The rows of messages that are no events."""
-        return DataFrame(self._batch.malformedEvents(), self._spark)
+    def fresh_parts(self) -> list[int]:
+        """The parts that have new events."""
+        return list(self._batch.freshParts())
+
+    def malformed_messages(self) -> DataFrame:
+        """The rows of messages that are no events. Reads the messages again."""
+        return DataFrame(self._batch.malformedMessages(), self._spark)
+
+    def malformed_parts(self) -> list[int]:
+        """The parts that have messages which are no events."""
+        return list(self._batch.malformedParts())
 
 
 class JobState:
@@ -101,42 +115,46 @@ class JobState:
         spark: SparkSession,
         folder: str,
         last_batch: int,
-        retention_days: int,
         out: Path | None = None,
         batches_a_snapshot: int = 200,
+        *,
+        makes: bool = False,
+        made_of: DataFrame | None = None,
     ) -> None:
         """Read the state as it was after the batch `last_batch` (-1: none) from a folder (a URI).
 
         What it writes goes there by way of the folder `out` (terms.py); in a bucket there is none.
         A start reads a snapshot and at most `batches_a_snapshot` small files, twice that after a
-        crash. Raises StateDamagedError, and StartRefusedError where the heap is too small.
+        crash. If asked, it `makes` the state of a row of each movie, or none, in place of what is
+        there. Raises StateDamagedError, and StateOutdatedError where it can be made so.
         """
         self._spark = spark
+        #: Whether it was made of the rows of silver.
+        self.is_made = makes
+        given = (
+            folder,
+            str(out) if out else None,
+            _hadoop(spark),
+            last_batch,
+            batches_a_snapshot,
+        )
         try:
-            self._state = _classes(spark).JobState.open(
-                folder,
-                str(out) if out else None,
-                _hadoop(spark),
-                last_batch,
-                retention_days,
-                batches_a_snapshot,
-            )
+            if makes:
+                rows = None if made_of is None else made_of._jdf
+                self._state = _classes(spark).JobState.make(*given, rows)
+            else:
+                self._state = _classes(spark).JobState.open(*given)
         except Py4JJavaError as error:
             name = error.java_exception.getClass().getSimpleName()
-            if name == "IndexDamagedException":
+            if name == "Outdated":
+                raise StateOutdatedError(error.java_exception.getMessage()) from error
+            if name == "StateDamagedException":
                 raise StateDamagedError(error.java_exception.getMessage()) from error
-            if name == "IndexTooLargeException":
-                raise StartRefusedError(error.java_exception.getMessage()) from error
             raise
 
-    @contextmanager
-    def batch(self, rows: DataFrame) -> Iterator[Batch]:
-        """Keep a batch's rows, to tell its new events from known ones."""
-        batch = self._state.begin(rows._jdf)
-        try:
-            yield Batch(self._spark, self._state, batch)
-        finally:
-            batch.close()
+    def batch(self, rows: DataFrame, *, as_one_part: bool = False) -> Batch:
+        """Take a batch's messages, to tell its new events from the others."""
+        return Batch(self._spark, self._state, self._state.begin(rows._jdf, as_one_part))
 
     def save(self, batch_id: int) -> None:
         """Write what the batch changed, once its rows are in the tables."""
@@ -145,11 +163,6 @@ class JobState:
     def counts(self) -> dict[str, int]:
         """Movies by genre."""
         return {str(genre): int(count) for genre, count in self._state.counts().items()}
-
-    @property
-    def ids(self) -> int:
-        """Event ids that are known."""
-        return int(self._state.ids())
 
     @property
     def movies(self) -> int:
@@ -222,13 +235,10 @@ def checkpoint_uri(spark: SparkSession, folder: Path, out: Path) -> str:
     return f"term://{out.parent.name}{folder}"
 
 
-def concatenate(spark: SparkSession, parts: list[str], target: str) -> int:
-    """Put the rows of Parquet files of one schema into one file, row group by row group. URIs.
-
-    Returns how many rows there are.
-    """
-    listed = spark.sparkContext._jvm.java.util.ArrayList(parts)
-    return int(_classes(spark).ParquetFiles.concatenate(listed, target, _hadoop(spark)))
+def upload(spark: SparkSession, sources: list[str], targets: list[str]) -> None:
+    """Copy files of a bucket to other names there, by the executors. URIs."""
+    names = spark.sparkContext._jvm.java.util.ArrayList
+    _classes(spark).Uploads.copy(spark._jsparkSession, names(sources), names(targets))
 
 
 def write_counts(spark: SparkSession, counts: Mapping[str, int], target: str) -> None:

@@ -24,6 +24,7 @@ _BATCH = (
     ("batch_written_rows", "rows_written", 1, "Rows that the last batch added to silver_movies"),
     ("batch_dead_letters", "dead_letters", 1, "Messages of the last batch that broke the contract"),
     ("batch_duplicates", "duplicates", 1, "Messages of the last batch that were seen before"),
+    ("batch_stale", "stale", 1, "Messages of the last batch older than what their movie had"),
     ("input_rows_per_second", "input_rate", 1, "Messages that come in, each second"),
     ("processed_rows_per_second", "processed_rate", 1, "Messages each second of the last batch"),
     ("lag_messages", "lag", 1, "Messages in the topic that are not read yet"),
@@ -35,14 +36,14 @@ _BATCH = (
 _OF_THE_RUN = (
     ("dead_letters", "dead_letters", "Messages that broke the contract, since the run began"),
     ("duplicates", "duplicates", "Messages that were sent again, since the run began"),
+    ("stale", "stale", "Messages older than what their movie had, since the run began"),
     ("lost_messages", "lost_messages", "Messages that were gone before they were read"),
 )
 
 #: What the job keeps in memory: metric, key of the status' `index`, what it is.
 _INDEX = (
-    ("index_ids", "ids", "Event ids that are remembered"),
-    ("index_movies", "movies", "Movies whose latest genres are remembered"),
-    ("index_bytes", "bytes", "Memory of the ids and movies that are remembered"),
+    ("index_movies", "movies", "Movies whose last version is remembered"),
+    ("index_bytes", "bytes", "Memory of the movies that are remembered"),
 )
 
 

@@ -7,6 +7,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from imdb_streaming import jvm
 from imdb_streaming.config import Config
+from imdb_streaming.sinks import MESSAGES_A_PART
 from imdb_streaming.stopping import STOP_SECONDS
 from imdb_streaming.storage_settings import storage_settings
 
@@ -31,10 +32,6 @@ BROKER_TIMES = {
     # So that it asks for as long as before in all.
     "fetchOffset.numRetries": 10,
 }
-
-#: Messages that a task reads at most. A backlog of few partitions is cut into more tasks than there
-#: are partitions: three large ones keep two cores busy for as long as four.
-MESSAGES_A_TASK = 40_000
 
 
 def connect(config: Config) -> SparkSession:
@@ -124,7 +121,7 @@ def read_messages(spark: SparkSession, config: Config, *, fail_on_data_loss: boo
         .option("startingOffsets", "earliest")
         .option("failOnDataLoss", str(fail_on_data_loss).lower())
         .option("maxOffsetsPerTrigger", config.max_offsets_per_trigger)
-        .option("maxRecordsPerPartition", MESSAGES_A_TASK)
+        .option("maxRecordsPerPartition", MESSAGES_A_PART)
         .option("triggerIntervalMs", config.trigger_interval_ms)
         .load()
     )

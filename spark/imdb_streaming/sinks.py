@@ -1,30 +1,30 @@
 """Where batches end: the writer for foreachBatch.
 
-A plain reader of a table never meets half a file or a batch twice: Spark writes into
-OUTPUT_PATH/_staging, and a rename (in a bucket: an upload) puts one file in place under a name that
-follows from the batch, so that a batch which is run again after a crash replaces what it wrote. The
-file goes there by way of `out` (terms.py), a folder that Spark never writes to.
+A plain reader of a table never meets half a file or an event twice: executors write a batch's parts
+into OUTPUT_PATH/_staging, each into a file, and a rename (in a bucket: an upload by an executor)
+puts each in place under a name that follows from run, batch and part, so that a batch which is run
+again after a crash replaces what it wrote. The files go there by way of `out` (terms.py), a folder
+that Spark never writes to.
 """
 
 import json
 import logging
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as sf
 
 from imdb_streaming import jvm
 from imdb_streaming.bucket import BucketPath, Place
-from imdb_streaming.checkpoint import has_accepted_loss, planned_at
+from imdb_streaming.checkpoint import has_accepted_loss, messages_of
 from imdb_streaming.config import Config
-from imdb_streaming.files import put_in_place, remove_tree, uri, write_atomically
+from imdb_streaming.files import put_in_place, remove, remove_tree, uri, write_atomically
 from imdb_streaming.locks import tables_locked
 from imdb_streaming.schema import DEAD_LETTERS_SCHEMA, GENRE_COUNTS_SCHEMA, SILVER_SCHEMA
-from imdb_streaming.transformations import dead_letters, silver_movies
+from imdb_streaming.transformations import dead_letters, latest_movies, silver_movies
 
 #: The query.
 MOVIES = "movies"
@@ -37,15 +37,21 @@ DEAD_LETTERS = "dead_letters"
 #: As many malformed messages of a batch are logged one by one.
 MALFORMED_LOGGED = 20
 
-#: A batch of so many rows is written by one task; a larger one by several, whose files are joined.
-ROWS_A_TASK = 20_000
+#: Messages that a task reads at most, and a part of a batch has. A backlog of few partitions is cut
+#: into more parts than there are partitions: three large ones keep two cores busy for as long as
+#: four. A batch of no more messages is one part.
+MESSAGES_A_PART = 40_000
+
+#: A file that Spark wrote, and the part that it is of.
+_PART = re.compile(r"part-([0-9]{5,})-.*\.parquet")
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What a batch did. `where` is the file of silver that it wrote, None if it wrote none.
+    """What a batch did. `where` is the file of silver that it wrote, with `*` for the parts of
+    several, None if it wrote none.
 
     newest is when Kafka got the newest message, in seconds since 1970; 0 of an empty batch.
     """
@@ -53,8 +59,14 @@ class BatchResult:
     rows_written: int
     dead_letters: int
     duplicates: int
+    stale: int
     newest: float
     where: Place | None
+
+    @property
+    def messages(self) -> int:
+        """How many messages it has read."""
+        return self.rows_written + self.dead_letters + self.duplicates + self.stale
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,7 @@ class Totals:
     silver_rows: int = 0
     dead_letters: int = 0
     duplicates: int = 0
+    stale: int = 0
 
     def with_batch(self, batch_id: int, result: BatchResult) -> "Totals":
         """Add a batch, or nothing if it was added before the crash that made it run again."""
@@ -75,6 +88,7 @@ class Totals:
             self.silver_rows + result.rows_written,
             self.dead_letters + result.dead_letters,
             self.duplicates + result.duplicates,
+            self.stale + result.stale,
         )
 
 
@@ -101,32 +115,57 @@ class MovieSink:
     results: dict[int, BatchResult] = field(default_factory=dict, init=False)
     #: Grows with each thing that is done, so that a batch that hangs can be told from a long one.
     steps: int = field(default=0, init=False)
-    #: Whether the batch before had no event that was known: so will the next, most likely.
+    #: Whether the batch before had new events alone: so will the next, most likely.
     _expects_new_alone: bool = field(default=True, init=False)
+    #: Whether no batch has ended: none but the first of a start can be one that is run again.
+    _is_first: bool = field(default=True, init=False)
+    #: Whether what a batch has in its files stays there when it is run again: see _take_in.
+    _keeps_rows: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self.totals = read_totals(self.config)
+        self._keeps_rows = self.state.is_made
 
     def __call__(self, rows: DataFrame, batch_id: int) -> None:
         self.steps += 1
         checkpoint = self.config.checkpoint_folder
-        planned = planned_at(checkpoint, batch_id)
-        planned_before = planned_at(checkpoint, batch_id - 1) if batch_id else planned
-        with self.state.batch(self._with_kept(rows, batch_id)) as batch:
-            staged = self._write_on_trial(batch, batch_id) if self._expects_new_alone else None
-            batch.decide(planned, planned_before)
-            self.steps += 1
-            if batch.malformed:
-                self._keep_dead_letters(batch, batch_id)
-            where = self._append(batch, batch_id, staged) if batch.fresh else None
-            if staged and not where:
-                remove_tree(staged)
-            self._expects_new_alone = batch.duplicates == 0
-            result = BatchResult(
-                batch.fresh, batch.malformed, batch.duplicates, batch.newest, where
-            )
-        if where:
+        keeps = self._keeps_rows or has_accepted_loss(checkpoint)
+        before = self._files_before(SILVER, batch_id)
+        rows_before = count_rows(self.spark, before)
+        rows_kept = rows_before if keeps else 0
+        if rows_kept:
+            self._take_in(before)
+        is_small = messages_of(checkpoint, batch_id) <= MESSAGES_A_PART
+        batch = self.state.batch(rows, as_one_part=is_small)
+        staged = None
+        if self._expects_new_alone:
+            staged = self._stage(self._silver(batch.valid_events()), SILVER, batch_id)
+        else:
+            batch.read()
+        batch.decide()
+        self.steps += 1
+        self._expects_new_alone = batch.duplicates == batch.stale == 0
+        letters = self._keep_dead_letters(batch, batch_id, keeps)
+        where = None
+        if batch.fresh:
+            if staged is None or not self._expects_new_alone:
+                staged = self._stage(self._silver(batch.new_events()), SILVER, batch_id)
+            parts = batch.fresh_parts()
+            is_alone = batch.parts_at_most == 1
+            where = self._put_in_place(staged, SILVER, batch_id, parts, is_alone, keeps)
+            self.table_rows += batch.fresh + rows_kept - rows_before
+        elif staged:
+            remove_tree(staged)
+        if batch.fresh + rows_kept:
             GenreCounts(self.config, self.spark).publish(self.state.counts())
+        result = BatchResult(
+            batch.fresh + rows_kept,
+            letters,
+            batch.duplicates,
+            batch.stale,
+            batch.newest,
+            where,
+        )
         self.steps += 1
         self.totals = self.totals.with_batch(batch_id, result)
         write_atomically(
@@ -135,102 +174,121 @@ class MovieSink:
             self.config.out_folder,
         )
         self.state.save(batch_id)
+        self._is_first = False
         self.results[batch_id] = result
 
-    def _with_kept(self, rows: DataFrame, batch_id: int) -> DataFrame:
-        """Add to a batch that is run again what its files have and the topic may have lost since.
+    def _take_in(self, files: list[Place]) -> None:
+        """Let the state know what readers have of a batch that is run again, and may now differ.
 
-        Without accepted loss it has the same rows, or Spark would have stopped.
+        The topic may have lost messages since; or the batch was run by a version of the job that
+        told events apart in another way. Without either it has the same rows, or Spark would have
+        stopped.
         """
-        if not has_accepted_loss(self.config.checkpoint_folder):
-            return rows
-        silver = self._silver_file(batch_id)
-        letters = self.config.dead_letters_folder / self._file_name(batch_id)
-        if silver.exists():
-            # Before all partitions, so that these rows stay, and their copies are sent again.
-            kept = (
-                rows.sparkSession.read.parquet(uri(silver))
-                .withColumn("partition", sf.lit(-1))
-                .withColumn("offset", sf.monotonically_increasing_id())
-            )
-            rows = rows.unionByName(kept.drop("weighted_score"), allowMissingColumns=True)
-        if letters.exists():
-            kept = rows.sparkSession.read.parquet(uri(letters))
-            here = ["topic", "partition", "offset"]
-            lost = kept.join(rows.select(here), here, "left_anti")
-            rows = rows.unionByName(lost, allowMissingColumns=True)
-        return rows
-
-    def _write_on_trial(self, batch: jvm.Batch, batch_id: int) -> Place:
-        """Write all valid events as if none of them were known: mostly that is so."""
-        return self._stage(self._silver(batch.valid_events()), self._silver_file(batch_id))
-
-    def _append(self, batch: jvm.Batch, batch_id: int, staged: Place | None) -> Place:
-        target = self._silver_file(batch_id)
-        is_replayed = target.exists()
-        if staged is None or batch.duplicates:
-            staged = self._stage(self._silver(batch.new_events()), target, batch.fresh)
-        self._put_in_place(staged, target, batch.fresh)
-        if not is_replayed:
-            self.table_rows += batch.fresh
-        return target
+        kept = self.state.batch(latest_movies(self.spark.read.parquet(*map(uri, files))))
+        kept.read()
+        kept.decide()
 
     def _silver(self, events: DataFrame) -> DataFrame:
         config = self.config
         movies = silver_movies(events, config.global_mean_rating, config.min_votes_prior)
         return movies.to(SILVER_SCHEMA)
 
-    def _silver_file(self, batch_id: int) -> Place:
-        return self.config.silver_folder / self._file_name(batch_id)
+    def _keep_dead_letters(self, batch: jvm.Batch, batch_id: int, keeps: bool) -> int:
+        """Write the messages that are no events; how many the batch has, those of before too."""
+        before = self._files_before(DEAD_LETTERS, batch_id) if keeps else []
+        if not batch.malformed and not before:
+            return 0
+        count, parts = batch.malformed, batch.malformed_parts()
+        letters = dead_letters(batch.malformed_messages()).to(DEAD_LETTERS_SCHEMA)
+        if before:
+            here = ["topic", "partition", "offset"]
+            kept = self.spark.read.parquet(*map(uri, before)).select(here)
+            letters = letters.join(kept, here, "left_anti").select(letters.columns).coalesce(1)
+            new = letters.count()
+            count, parts = kept.count() + new, [0] if new else []
+        if parts:
+            staged = self._stage(letters, DEAD_LETTERS, batch_id)
+            is_alone = batch.parts_at_most == 1
+            self._log_malformed(self.spark.read.parquet(uri(staged)), batch_id)
+            where = self._put_in_place(staged, DEAD_LETTERS, batch_id, parts, is_alone, keeps)
+            if batch.malformed > MALFORMED_LOGGED:
+                more = batch.malformed - MALFORMED_LOGGED
+                log.warning(
+                    "batch %d: and %d more malformed messages, see %s", batch_id, more, where
+                )
+        return count
 
-    def _keep_dead_letters(self, batch: jvm.Batch, batch_id: int) -> None:
-        letters = dead_letters(batch.malformed_events()).to(DEAD_LETTERS_SCHEMA)
-        target = self.config.dead_letters_folder / self._file_name(batch_id)
-        self._put_in_place(self._stage(letters, target, batch.malformed), target, batch.malformed)
+    def _log_malformed(self, letters: DataFrame, batch_id: int) -> None:
         first = letters.orderBy("topic", "partition", "offset").limit(MALFORMED_LOGGED)
         for row in first.select("topic", "partition", "offset", "reason").collect():
             log.warning("batch %d: malformed %s/%d/%d: %s", batch_id, *row)
-        if batch.malformed > MALFORMED_LOGGED:
-            log.warning(
-                "batch %d: and %d more malformed messages, see %s",
-                batch_id,
-                batch.malformed - MALFORMED_LOGGED,
-                target,
-            )
 
-    def _file_name(self, batch_id: int) -> str:
-        return f"{self.config.run_id}-{batch_id:010d}.parquet"
+    def _files_before(self, table: str, batch_id: int) -> list[Place]:
+        """The files that a table has already of a batch that is run again."""
+        if not self._is_first:
+            return []
+        folder = self.config.tables_path / table
+        name = f"{self.config.run_id}-{batch_id:010d}"
+        return [*folder.glob(f"{name}.parquet"), *sorted(folder.glob(f"{name}-*.parquet"))]
 
-    def _stage(self, rows: DataFrame, target: Place, count: int | None = None) -> Place:
-        """Let Spark write the rows of a target into a folder of files; `count` if it is known."""
-        folder = self.config.staging_folder / f"{target.parent.name}-{target.stem}"
-        # One task writes one file. Several are faster, and their files are put behind each other.
-        tasks = rows.coalesce(1) if count is not None and count <= ROWS_A_TASK else rows
-        tasks.write.mode("overwrite").parquet(uri(folder))
+    def _stage(self, rows: DataFrame, table: str, batch_id: int) -> Place:
+        """Let executors write the rows of a table, each part into a file of a folder."""
+        folder = self.config.staging_folder / f"{table}-{self.config.run_id}-{batch_id:010d}"
+        rows.write.mode("overwrite").parquet(uri(folder))
         self.steps += 1
         return folder
 
-    def _put_in_place(self, folder: Place, target: Place, count: int) -> None:
-        """Make one file of those that Spark wrote, and rename it to `target`."""
-        names = sorted(path.name for path in folder.glob("part-*.parquet"))
-        if not names:
+    def _put_in_place(
+        self,
+        staged: Place,
+        table: str,
+        batch_id: int,
+        parts: list[int],
+        is_alone: bool,
+        keeps: bool,
+    ) -> Place:
+        """Give the files of these parts their names in the table; which they are, `*` of several.
+
+        A part that `is_alone` needs no number. What the batch has there already stays if it `keeps`
+        that, and else is replaced.
+        """
+        found = {
+            int(match[1]): path
+            for path in staged.glob("part-*.parquet")
+            if (match := _PART.fullmatch(path.name))
+        }
+        if missing := set(parts) - found.keys():
             raise RuntimeError(
-                f"Spark wrote no file into {folder} where one was due. Do driver and executors "
-                "see the same folder under OUTPUT_PATH?"
+                f"Spark wrote no file of part {min(missing)} into {staged} where one was due. Do "
+                "driver and executors see the same folder under OUTPUT_PATH?"
             )
-        whole = folder / names[0]
-        if len(names) > 1:
-            whole = folder / "whole.parquet"
-            rows = jvm.concatenate(self.spark, [uri(folder / name) for name in names], uri(whole))
-            if rows != count:
-                raise RuntimeError(
-                    f"{folder} has {rows} rows, and {count} were due. Does another program write "
-                    "there?"
-                )
+        folder = self.config.tables_path / table
+        before = self._files_before(table, batch_id)
+        first = 1 + max(map(_part_of, before), default=-1) if keeps else 0
+        name = f"{self.config.run_id}-{batch_id:010d}"
+        targets = {part: folder / f"{name}-{first + part:04d}.parquet" for part in parts}
+        if is_alone and not first:
+            targets = {0: folder / f"{name}.parquet"}
         with tables_locked(self.config):
-            put_in_place(whole, target, self.config.out_folder)
-        remove_tree(folder)
+            if not keeps:
+                # Of a version of the job that cut batches in another way.
+                for path in set(before) - set(targets.values()):
+                    remove(path, self.config.out_folder)
+            if isinstance(folder, BucketPath):
+                sources = [uri(found[part]) for part in parts]
+                jvm.upload(self.spark, sources, [uri(targets[part]) for part in parts])
+            else:
+                for part in parts:
+                    put_in_place(found[part], targets[part], self.config.out_folder)
+        remove_tree(staged)
         self.steps += 1
+        return targets[parts[0]] if len(parts) == 1 else folder / f"{name}-*.parquet"
+
+
+def _part_of(path: Place) -> int:
+    """The number of the part that a file of a table is of."""
+    match = re.fullmatch(r".*-[0-9]{10}-([0-9]{4,9})\.parquet", path.name)
+    return int(match[1]) if match else 0
 
 
 @dataclass(frozen=True)
@@ -288,8 +346,6 @@ def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if re.search('[",\r\n]', text) else text
 
 
-def count_rows(spark: SparkSession, folder: Place) -> int:
-    """The rows in a folder's Parquet files."""
-    if not any(folder.glob("*.parquet")):
-        return 0
-    return int(spark.read.parquet(uri(folder)).count())
+def count_rows(spark: SparkSession, files: Sequence[Place]) -> int:
+    """The rows of Parquet files."""
+    return int(spark.read.parquet(*map(uri, files)).count()) if files else 0

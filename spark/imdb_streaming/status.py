@@ -32,6 +32,7 @@ class QueryStatus:
     rows_written: int = 0
     dead_letters: int = 0
     duplicates: int = 0
+    stale: int = 0
     input_rate: float = 0.0
     processed_rate: float = 0.0
     lag: int | None = None
@@ -79,20 +80,24 @@ class QueryStatus:
             newest = min(result.newest, time.time())
             self._newest = max(self._newest or newest, newest)
         self.idle(progress)
+        # Spark counts what is read once more, as of a batch with events that are not new.
+        share = result.messages / max(progress["numInputRows"], result.messages, 1)
+        self.input_rate = round(self.input_rate * share, 1)
+        self.processed_rate = round(self.processed_rate * share, 1)
         self.batch_id = progress["batchId"]
         self.at = _now()
-        self.rows_in = progress["numInputRows"]
+        self.rows_in = result.messages
         self.rows_written = result.rows_written
         self.dead_letters = result.dead_letters
         self.duplicates = result.duplicates
+        self.stale = result.stale
         self.duration_ms = progress["batchDuration"]
 
 
 @dataclass
 class IndexStatus:
-    """What the job remembers: event ids, movies, and the memory that they take in the driver."""
+    """What the job remembers: movies, and the memory that they take in the driver."""
 
-    ids: int = 0
     movies: int = 0
     bytes: int = 0
 
@@ -102,14 +107,15 @@ class Status:
     """The content of STATUS_FILE.
 
     silver_rows counts the rows in the table's files; dead_letters the messages that were no movies,
-    duplicates the events that were sent again, and lost_messages those that the topic had lost
-    before they were read, since the run began.
+    duplicates the events that were sent again, stale those that were older than what their movie
+    had, and lost_messages those that the topic had lost before they were read, since the run began.
     """
 
     run_id: str
     silver_rows: int
     dead_letters: int
     duplicates: int
+    stale: int
     lost_messages: int
     query: QueryStatus
     index: IndexStatus
@@ -148,8 +154,8 @@ def last_commit(checkpoint: Place) -> int | None:
 def batch_line(progress: dict[str, Any], result: BatchResult) -> str:
     """What a batch did, for the log."""
     return (
-        f"batch {progress['batchId']}: {progress['numInputRows']} rows in, "
-        f"{result.rows_written} written, {result.duplicates} sent again, "
+        f"batch {progress['batchId']}: {result.messages} rows in, "
+        f"{result.rows_written} written, {result.duplicates} sent again, {result.stale} stale, "
         f"{result.dead_letters} malformed, lag {lag_of(progress)}, "
         f"{progress['batchDuration'] / 1000:.1f} s, "
         + (f"to {result.where}" if result.where else "nothing to write")

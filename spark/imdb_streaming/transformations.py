@@ -10,36 +10,55 @@ from pyspark.sql import functions as sf
 from imdb_streaming.jvm import PARSE_MOVIE
 from imdb_streaming.schema import DEAD_LETTERS_SCHEMA, MOVIE_SCHEMA, SILVER_SCHEMA
 
+#: The header in which a producer numbers a movie's versions.
+VERSION_HEADER = "movie_version"
+
+#: What is wrong with a message whose version is none.
+NO_VERSION = f"the header {VERSION_HEADER} is not a whole number from 0 to 9223372036854775807"
+
 
 def parse_events(source: DataFrame) -> DataFrame:
     """Read Kafka's messages as movies and say what is wrong with those that are none.
 
-    Takes rows of KAFKA_SCHEMA. Gives MOVIE_SCHEMA's columns, `event_id`, `kafka_timestamp`,
-    `topic`, `partition`, `offset`, `reason`, which is null for a valid movie, else a sentence, and
-    `key` and `value` of what is no movie. MOVIE_SCHEMA's columns are null then.
+    Takes rows of KAFKA_SCHEMA. Gives MOVIE_SCHEMA's columns, `event_id`, `version`,
+    `kafka_timestamp`, `topic`, `partition`, `offset`, `reason`, which is null for a valid movie,
+    else a sentence, and `key` and `value` of what is no movie. MOVIE_SCHEMA's columns are null
+    then.
 
-    No input makes it fail. The event id is the header `event_id`, else the SHA-256 of the value.
+    No input makes it fail. The event id is the header `event_id`, else the SHA-256 of the value;
+    the version is the header `movie_version`, else null.
     """
-    parsed = source.withColumn("movie", sf.call_function(PARSE_MOVIE, sf.col("value")))
-    is_malformed = sf.col("movie.reason").isNotNull()
+    parsed = source.withColumn("movie", sf.call_function(PARSE_MOVIE, sf.col("value"))).withColumn(
+        "movie_version", _header(VERSION_HEADER)
+    )
+    version = sf.col("movie_version").try_cast("bigint")
+    is_version = sf.col("movie_version").rlike(r"^[0-9]{1,19}\z") & version.isNotNull()
+    reason = sf.coalesce(
+        "movie.reason",
+        sf.when(sf.col("movie_version").isNotNull() & ~is_version, sf.lit(NO_VERSION)),
+    )
+    is_malformed = reason.isNotNull()
     return _computed_once(
         parsed,
         sf.col("movie"),
-        sf.coalesce(_event_id_header(), sf.sha2("value", 256)).alias("event_id"),
+        sf.coalesce(_header("event_id"), sf.sha2("value", 256)).alias("event_id"),
+        version.alias("version"),
         sf.col("timestamp").alias("kafka_timestamp"),
         sf.col("topic"),
         sf.col("partition"),
         sf.col("offset"),
+        reason.alias("reason"),
         sf.when(is_malformed, sf.col("key")).alias("key"),
         sf.when(is_malformed, sf.col("value")).alias("value"),
     ).select(
         *(f"movie.{field}" for field in MOVIE_SCHEMA.fieldNames()),
         "event_id",
+        "version",
         "kafka_timestamp",
         "topic",
         "partition",
         "offset",
-        "movie.reason",
+        "reason",
         "key",
         "value",
     )
@@ -55,8 +74,9 @@ def _computed_once(rows: DataFrame, *columns: Column) -> DataFrame:
     return rows.select(sf.inline(sf.array(sf.struct(*columns))))
 
 
-def _event_id_header() -> Column:
-    named = sf.filter("headers", lambda header: header["key"] == "event_id")
+def _header(name: str) -> Column:
+    """The last header of that name as text; null where there is none, or it is empty or no text."""
+    named = sf.filter("headers", lambda header: header["key"] == name)
     last = sf.try_element_at(named, sf.lit(-1))["value"].cast("string")
     return sf.nullif(sf.try_validate_utf8(last), sf.lit(""))
 
@@ -83,6 +103,33 @@ def silver_movies(
 ) -> DataFrame:
     """Make the rows of the table silver_movies (SILVER_SCHEMA) of valid events."""
     return score(events, global_mean_rating, min_votes_prior).select(*SILVER_SCHEMA.fieldNames())
+
+
+def latest_movies(silver: DataFrame) -> DataFrame:
+    """Make of silver what parse_events has given of each movie's latest event.
+
+    Takes rows of SILVER_SCHEMA as they are read from files. Of two with the same time the one that
+    comes later counts. No file has the version: the time stands in.
+    """
+    place = ("kafka_timestamp", "_metadata.file_name", "_metadata.row_index")
+    latest = silver.select("tconst", "event_id", "genres", *place).groupBy("tconst")
+    return (
+        latest.agg(
+            sf.max_by(
+                sf.struct("event_id", "genres", "kafka_timestamp"),
+                sf.struct("kafka_timestamp", "file_name", "row_index"),
+            ).alias("movie")
+        )
+        .select("tconst", "movie.*")
+        .withColumns(
+            {
+                "version": sf.lit(None).cast("bigint"),
+                "partition": sf.lit(0),
+                "offset": sf.lit(0).cast("bigint"),
+                "reason": sf.lit(None).cast("string"),
+            }
+        )
+    )
 
 
 def dead_letters(events: DataFrame) -> DataFrame:

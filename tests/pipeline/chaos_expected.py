@@ -39,16 +39,27 @@ class Stored:
 class ExpectedTables:
     """The tables' rows.
 
-    silver: by event id, the columns. dead_letters: by partition and offset, reason, key, value
-    and time in milliseconds. duplicates: how many events were sent again.
+    silver: by event id and time in milliseconds, the columns. dead_letters: by partition and
+    offset, reason, key, value and time. duplicates: how many events were sent again; stale: how
+    many were older than what their movie had.
     """
 
-    silver: dict[str, dict[str, Any]] = field(default_factory=dict)
+    silver: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     dead_letters: dict[Position, tuple[str, bytes | None, bytes | None, int]] = field(
         default_factory=dict
     )
     genre_counts: list[tuple[str, int]] = field(default_factory=list)
     duplicates: int = 0
+    stale: int = 0
+
+
+@dataclass
+class Movie:
+    """What is known of a movie: its last version, the content of that, and its genres."""
+
+    version: int
+    event_id: str
+    genres: list[str]
 
 
 class NotAMovieError(ValueError):
@@ -65,10 +76,11 @@ def expected_tables(messages: Iterable[Stored], c: float = C, m: float = M) -> E
         m: MIN_VOTES_PRIOR.
     """
     tables = ExpectedTables()
-    latest: dict[str, tuple[int, int, list[str]]] = {}
+    movies: dict[str, Movie] = {}
     for message in messages:
         try:
             record = parsed(message.value)
+            given = version_of(message)
         except NotAMovieError as reason:
             tables.dead_letters[message.partition, message.offset] = (
                 str(reason),
@@ -78,31 +90,56 @@ def expected_tables(messages: Iterable[Stored], c: float = C, m: float = M) -> E
             )
             continue
         event_id = event_id_of(message)
-        if event_id in tables.silver:
+        version = message.at if given is None else given
+        last = movies.get(record["tconst"])
+        if last and version < last.version:
+            tables.stale += 1
+            continue
+        is_copy = last is not None and version == last.version and given is not None
+        if last and (event_id == last.event_id or is_copy):
             tables.duplicates += 1
+            last.version = version
             continue
         votes, rating = float(record["numVotes"]), record["averageRating"]
-        tables.silver[event_id] = record | {
+        tables.silver[event_id, message.at] = record | {
             "weighted_score": votes / (votes + m) * rating + m / (votes + m) * c,
             "kafka_timestamp": message.at,
         }
-        mark = (message.at, message.offset, record["genres"])
-        latest[record["tconst"]] = max(latest.get(record["tconst"], mark), mark)
+        movies[record["tconst"]] = Movie(version, event_id, record["genres"])
     counts: Counter[str] = Counter()
-    for _, _, genres in latest.values():
-        counts.update({name for name in genres if name.strip(" ")} or {"(unknown)"})
+    for movie in movies.values():
+        counts.update({name for name in movie.genres if name.strip(" ")} or {"(unknown)"})
     tables.genre_counts = sorted(counts.items(), key=lambda row: (-row[1], row[0]))
     return tables
 
 
 def event_id_of(message: Stored) -> str:
     """Return the last header event_id that is text, else the digest of the value."""
-    last = [value for name, value in message.headers if name == "event_id"][-1:]
+    return _header(message, "event_id") or hashlib.sha256(message.value or b"").hexdigest()
+
+
+def version_of(message: Stored) -> int | None:
+    """Return the last header movie_version; None if there is none that is text.
+
+    Raises:
+        NotAMovieError: It is no version.
+    """
+    text = _header(message, "movie_version")
+    if not text:
+        return None
+    if not re.fullmatch("[0-9]{1,19}", text) or int(text) not in INT64:
+        raise NotAMovieError(
+            "the header movie_version is not a whole number from 0 to 9223372036854775807"
+        )
+    return int(text)
+
+
+def _header(message: Stored, name: str) -> str:
+    last = [value for found, value in message.headers if found == name][-1:]
     try:
-        text = last[0].decode() if last and last[0] else ""
+        return last[0].decode() if last and last[0] else ""
     except UnicodeDecodeError:
-        text = ""
-    return text or hashlib.sha256(message.value or b"").hexdigest()
+        return ""
 
 
 def parsed(value: bytes | None) -> dict[str, Any]:

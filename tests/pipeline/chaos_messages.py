@@ -1,4 +1,4 @@
-"""What the chaos test sends: events of movies that change, events sent again, and no movies.
+"""What the chaos test sends: events of movies that change, also back; events sent again; no movies.
 
 All of it follows from a seed, and from the number of the first movie.
 """
@@ -8,16 +8,19 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .messages import canonical, event_id_of, movie
 
 MALFORMED_SHARE = 0.01
 RESENT_SHARE = 0.05
-#: Of the events, so many come with an older timestamp than what went before.
+#: Of the events, so many come with an older version and timestamp than what went before.
 LATE_SHARE = 0.05
-#: Of the messages, so many have no header: their id is the digest of the value.
+#: Of the events, so many have the content of an earlier one of their movie.
+BACK_SHARE = 0.05
+#: Of the messages, so many have no header: their id is the digest of the value, and their version
+#: is their timestamp.
 PLAIN_SHARE = 0.1
 EVENTS_A_MOVIE = 5
 #: A message that is sent again soon was among the last so many.
@@ -102,6 +105,7 @@ def plan(seed: int, count: int, first: int, begin: int) -> Iterator[Planned]:
     """
     draw = random.Random(seed)
     sent: list[Planned] = []
+    records: dict[str, list[dict[str, Any]]] = {}
     for number in range(count):
         at = begin + 2 * number
         record = _event(draw, first + draw.randrange(max(1, count // EVENTS_A_MOVIE)), number)
@@ -115,8 +119,13 @@ def plan(seed: int, count: int, first: int, begin: int) -> Iterator[Planned]:
                 continue
         elif kind < MALFORMED_SHARE + RESENT_SHARE and sent:
             again = draw.choice(sent[-SOON:] if draw.random() < 0.5 else sent)
-            yield Planned(again.key, again.value, again.headers, at)
+            # As a client does that has no answer: a time that is none of a version may be another.
+            yield again if not again.headers else replace(again, at=at)
             continue
+        before = records.setdefault(record["tconst"], [])
+        if before and draw.random() < BACK_SHARE:
+            record = draw.choice(before)
+        before.append(record)
         if draw.random() < LATE_SHARE:
             # Odd, so that it is no other message's.
             at -= 2 * draw.randrange(count // 4 + 1) + 1
@@ -141,5 +150,6 @@ def _event(draw: random.Random, movie_number: int, number: int) -> dict[str, Any
 def _message(draw: random.Random, record: dict[str, Any], value: bytes | None, at: int) -> Planned:
     event_id = event_id_of(canonical(record)).encode()
     plain = draw.random() < PLAIN_SHARE
-    headers = () if plain else (("trace", b"\xff\x00"), ("event_id", event_id))
-    return Planned(str(record["tconst"]).encode(), value, headers, at)
+    version = b"%d" % at
+    headers = (("trace", b"\xff\x00"), ("event_id", event_id), ("movie_version", version))
+    return Planned(str(record["tconst"]).encode(), value, () if plain else headers, at)

@@ -94,8 +94,10 @@ class Readers:
         self._pause = pause
         silver, letters = tables.silver, tables.parquet / "dead_letters"
         counts, csv = tables.genre_counts, tables.genre_counts_csv
-        ids, places = ["event_id", "tconst"], ["partition", "offset"]
-        select_ids = "select event_id, tconst from read_parquet(?)"
+        # A movie that changes back has an event id twice.
+        ids = ["event_id", "tconst", "kafka_timestamp"]
+        places = ["partition", "offset"]
+        select_ids = "select event_id, tconst, kafka_timestamp from read_parquet(?)"
         select_places = 'select "partition", "offset" from read_parquet(?)'
         select_counts = "select genre, movie_count from read_parquet(?)"
         select_csv = "select genre, movie_count from read_csv(?, header = true)"

@@ -172,7 +172,7 @@ def test_silver_is_what_follows_from_the_topic(
     frame["runtimeMinutes"] = frame["runtimeMinutes"].astype("Int64")
     rows = frame.to_dict("records")
     actual = {
-        row.pop("event_id"): row
+        (row.pop("event_id"), row["kafka_timestamp"]): row
         | {
             "genres": list(row["genres"]),
             "runtimeMinutes": None if pd.isna(row["runtimeMinutes"]) else row["runtimeMinutes"],
@@ -212,9 +212,11 @@ def test_status_counts_what_follows_from_the_topic(
     target: Target, wanted: ExpectedTables, chaos: Chaos
 ) -> None:
     status = status_of(target, "imdb-streaming")
-    counted = {name: status[name] for name in ("silver_rows", "dead_letters", "duplicates")}
+    names = ("silver_rows", "dead_letters", "duplicates", "stale")
+    counted = {name: status[name] for name in names}
     assert counted == {
         "silver_rows": len(wanted.silver),
         "dead_letters": len(wanted.dead_letters),
         "duplicates": wanted.duplicates,
+        "stale": wanted.stale,
     }, str(chaos)

@@ -22,9 +22,11 @@ from .chaos_readers import Rising, Rows, Snapshots
 from .messages import canonical, movie
 
 
-def stored(offset: int, at: int, value: bytes | None, event_id: bytes = b"") -> Stored:
-    headers = (("event_id", event_id),) if event_id else ()
-    return Stored(0, offset, at, b"key", value, headers)
+def stored(
+    offset: int, at: int, value: bytes | None, event_id: bytes = b"", version: bytes = b""
+) -> Stored:
+    given = (("event_id", event_id), ("movie_version", version))
+    return Stored(0, offset, at, b"key", value, tuple(it for it in given if it[1]))
 
 
 def of(number: int, **changes: object) -> bytes:
@@ -86,14 +88,51 @@ def test_tables_of_a_few_messages() -> None:
             stored(5, 46, of(3, genres=[]), b"d"),
         ]
     )
-    assert list(tables.silver) == ["a", "b", "c", "d"]
-    assert tables.silver["a"]["weighted_score"] == 7.75
-    assert tables.silver["a"]["kafka_timestamp"] == 40
+    assert list(tables.silver) == [("a", 40), ("c", 45), ("d", 46)]
+    assert tables.silver["a", 40]["weighted_score"] == 7.75
+    assert tables.silver["a", 40]["kafka_timestamp"] == 40
     assert tables.dead_letters == {
         (0, 0): ("the message is not one JSON object", b"key", b"no movie", 50)
     }
     assert tables.genre_counts == [("Old", 2), ("(unknown)", 1)]
-    assert tables.duplicates == 1
+    assert (tables.duplicates, tables.stale) == (1, 1)
+
+
+def test_movie_that_changes_back_has_three_rows() -> None:
+    a, b = of(1, genres=["A"]), of(1, genres=["B"])
+    tables = expected_tables(
+        [
+            stored(0, 10, a, b"a", b"100"),
+            stored(1, 20, b, b"b", b"200"),
+            stored(2, 30, a, b"a", b"300"),
+            # Sent again, an older one too; and a later version of the same content.
+            stored(3, 40, a, b"a", b"300"),
+            stored(4, 50, b, b"b", b"200"),
+            stored(5, 60, a, b"a", b"400"),
+            stored(6, 70, b, b"b", b"350"),
+            # The same version cannot be another one.
+            stored(7, 80, b, b"b", b"400"),
+            stored(8, 90, b, b"b", b"0x1"),
+        ]
+    )
+    assert list(tables.silver) == [("a", 10), ("b", 20), ("a", 30)]
+    assert tables.genre_counts == [("A", 1)]
+    assert (tables.duplicates, tables.stale) == (3, 2)
+    assert list(tables.dead_letters) == [(0, 8)]
+
+
+def test_time_stands_in_for_a_version_that_no_header_gives() -> None:
+    tables = expected_tables(
+        [
+            stored(0, 10, of(1, genres=["A"]), b"a"),
+            stored(1, 10, of(1, genres=["B"]), b"b"),
+            stored(2, 10, of(1, genres=["B"]), b"b"),
+            stored(3, 9, of(1, genres=["C"]), b"c"),
+            stored(4, 5, of(1, genres=["D"]), b"d", b"11"),
+        ]
+    )
+    assert list(tables.silver) == [("a", 10), ("b", 10), ("d", 5)]
+    assert (tables.duplicates, tables.stale) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +166,9 @@ def test_plan_has_what_the_test_is_about(planned: list[Planned]) -> None:
         for number, message in enumerate(planned)
     )
     assert 0.007 < len(tables.dead_letters) / len(planned) < 0.013
-    assert 0.04 < tables.duplicates / len(planned) < 0.06
+    assert 0.02 < tables.duplicates / len(planned) < 0.08
+    assert 0.02 < tables.stale / len(planned) < 0.1
+    assert len(tables.silver) - len({event_id for event_id, _ in tables.silver}) > 100
     assert len({reason for reason, *_ in tables.dead_letters.values()}) > 12
     late = sum(later.at < before.at for before, later in pairwise(planned))
     assert late > 500

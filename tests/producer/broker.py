@@ -258,9 +258,9 @@ class Broker:
             while any(consumer.position(it) < ends[it] for it in partitions):
                 assert time.monotonic() < deadline, "the topic could not be read to its end"
                 for partition, records in consumer.poll(timeout_ms=500).items():
-                    found[partition] += [
-                        dict(record.headers)["event_id"].decode() for record in records
-                    ]
+                    headers = [dict(record.headers) for record in records]
+                    assert all(int(it["movie_version"]) > 0 for it in headers)
+                    found[partition] += [it["event_id"].decode() for it in headers]
             return [event_id for ids in found.values() for event_id in ids]
         finally:
             consumer.close()

@@ -267,7 +267,8 @@ def test_a_record_that_the_client_itself_finds_too_large_is_refused_too(
     topic = f"client-limit-{client}"
     broker.make_topic(topic)
     messages = [
-        Message(b"tt%d" % it, b"x" * (3000 if it == 1 else 10), b"%064x" % it) for it in range(3)
+        Message(b"tt%d" % it, b"x" * (3000 if it == 1 else 10), b"%064x" % it, b"1")
+        for it in range(3)
     ]
     it = make_client(client, [broker.address], topic)
     for message in messages:
@@ -372,7 +373,7 @@ def test_both_clients_take_the_same_partitions(broker: Broker, tmp_path: Path) -
         assert wait_for_topic([broker.address], topic).partitions == (0, 1, 2)
         client = make_client(name, [broker.address], topic)
         for number in range(200):
-            client.send(Message(b"tt%07d" % number, b"{}", b"%064x" % number))
+            client.send(Message(b"tt%07d" % number, b"{}", b"%064x" % number, b"1"))
         client.flush(30)
         assert client.acknowledged() == 200
         client.close(5)

@@ -40,7 +40,6 @@ SETTINGS = {
     "RUN_ID": "streaming_run_id",
     "TRIGGER_INTERVAL": "streaming_trigger_interval",
     "MAX_OFFSETS_PER_TRIGGER": "streaming_max_offsets_per_trigger",
-    "EVENT_ID_RETENTION_DAYS": "streaming_event_id_retention_days",
     "SHUFFLE_PARTITIONS": "streaming_shuffle_partitions",
     "SPARK_MASTER": "streaming_master",
     "METRICS_PORT": "streaming_metrics_port",

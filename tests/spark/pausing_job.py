@@ -57,7 +57,9 @@ def main() -> int:
     if step == "start":
         guards.check_belongs_together = pausing(guards.check_belongs_together)
     elif step == "before the file":
-        sinks.MovieSink._append = pausing(sinks.MovieSink._append)  # type: ignore[method-assign]
+        sinks.MovieSink._put_in_place = pausing(  # type: ignore[method-assign]
+            sinks.MovieSink._put_in_place
+        )
     elif step in {"into out", "out of out"}:
         Path.replace = replace  # type: ignore[method-assign, assignment]
     elif step == "after the file":

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from imdb_streaming.checkpoint import planned_at
 from imdb_streaming.guards import StartRefusedError
 from imdb_streaming.job import Load
 
@@ -58,16 +57,3 @@ def test_older_tables_under_the_checkpoint_are_refused(
     restore(backup, prepared.output_path, "silver_movies")
     with pytest.raises(StartRefusedError, match=r"holds 1 rows, but .* says that 2 were written"):
         run_job()
-
-
-def test_batch_that_runs_again_has_the_time_of_its_plan(
-    prepared: Config, send: Send, run_job: Callable[[], Load], movie: dict[str, Any]
-) -> None:
-    """By it the job decides what is new, and which event of a movie is the latest."""
-    send(movie)
-    run_job()
-    planned = planned_at(prepared.checkpoint_folder, 0)
-    (prepared.checkpoint_folder / "commits" / "0").unlink()
-    run_job()
-    assert planned_at(prepared.checkpoint_folder, 0) == planned
-    assert (prepared.checkpoint_folder / "commits" / "0").exists()

@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer
 
-from imdb_streaming.checkpoint import planned_at
-
 from ..bench.processes import Program
 from ..producer.broker import Broker
 from ..waiting import wait_for
@@ -97,6 +95,10 @@ def test_messages_are_read_though_the_clock_is_set_back(
         after = status()["query"]["batch_id"]
     finally:
         producer.close(timeout=10)
-    plans = tmp_path / "parquet/_chk/silver_movies_main"
-    assert planned_at(plans, after) < planned_at(plans, before) - HOUR * 1000
+
+    def planned_at(batch_id: int) -> int:
+        plan = tmp_path / f"parquet/_chk/silver_movies_main/offsets/{batch_id}"
+        return int(json.loads(plan.read_text().split("\n")[1])["batchTimestampMs"])
+
+    assert planned_at(after) < planned_at(before) - HOUR * 1000
     assert job.stop() == 0, job.tail()

@@ -15,7 +15,6 @@ def test_defaults_are_the_documented_ones(config: Config) -> None:
     assert (config.global_mean_rating, config.min_votes_prior) == (6.5, 3000)
     assert (config.run_id, config.trigger_interval_ms) == ("main", 20_000)
     assert (config.shuffle_partitions, config.max_offsets_per_trigger) == (4, 200_000)
-    assert config.event_id_retention_days == 90
     assert not config.take_over
     assert config.checkpoint_folder == config.output_path / "_chk" / "silver_movies_main"
     assert config.state_folder == config.output_path / "_chk" / "genre_counts_main"
@@ -50,7 +49,6 @@ def test_interval_has_a_unit(environ: dict[str, str], text: str, milliseconds: i
         ("TRIGGER_INTERVAL", "20"),
         ("TRIGGER_INTERVAL", "0 seconds"),
         ("SHUFFLE_PARTITIONS", "0"),
-        ("EVENT_ID_RETENTION_DAYS", "0"),
         ("MAX_OFFSETS_PER_TRIGGER", "1e3"),
         ("SPARK_MASTER", "yarn"),
         ("SPARK_MASTER", ""),

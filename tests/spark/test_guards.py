@@ -118,6 +118,7 @@ def test_emptied_table_is_refused(begun: Config) -> None:
     [
         "silver_movies/main-0000000008.parquet",
         "silver_movies/main-0000000000_0000000008.parquet",
+        "silver_movies/main-0000000008-0003.parquet",
         "dead_letters/main-0000000008.parquet",
         "_chk/genre_counts_main/delta-0000000008",
         "_chk/genre_counts_main/snapshot-0000000008",

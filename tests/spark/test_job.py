@@ -112,7 +112,9 @@ def test_status_and_log_tell_each_batch(
     lines = [r.getMessage() for r in caplog.records if r.levelno == logging.INFO]
     file = prepared.silver_folder / "main-0000000000.parquet"
     (line,) = [line for line in lines if line.startswith("batch 0: ")]
-    assert line.startswith("batch 0: 3 rows in, 1 written, 1 sent again, 1 malformed, lag 0, ")
+    assert line.startswith(
+        "batch 0: 3 rows in, 1 written, 1 sent again, 0 stale, 1 malformed, lag 0, "
+    )
     assert line.endswith(f" s, to {file}")
 
     load.status.write(prepared.status_file)
@@ -123,13 +125,14 @@ def test_status_and_log_tell_each_batch(
         "silver_rows",
         "dead_letters",
         "duplicates",
+        "stale",
         "lost_messages",
         "index",
         "started_at",
         "updated_at",
     }
     assert (status["run_id"], status["silver_rows"], status["dead_letters"]) == ("main", 1, 1)
-    assert status["index"]["ids"] == status["index"]["movies"] == 1
+    assert status["index"]["movies"] == 1
     assert status["index"]["bytes"] > 0
     assert (numbers["batch_id"], numbers["rows_in"], numbers["rows_written"]) == (0, 3, 1)
     assert (numbers["dead_letters"], numbers["duplicates"]) == (1, 1)
@@ -140,6 +143,7 @@ def test_status_and_log_tell_each_batch(
         "rows_written",
         "dead_letters",
         "duplicates",
+        "stale",
         "input_rate",
         "processed_rate",
         "lag",
@@ -262,7 +266,7 @@ CAUGHT_UP: dict[str, Any] = {"sources": []}
 def read(query: QueryStatus, progress: dict[str, Any], newest: float) -> None:
     """Let the query end a batch."""
     rates = {"batchId": 0, "numInputRows": 5, "batchDuration": 100}
-    query.finished(progress | rates, BatchResult(5, 0, 0, newest, None))
+    query.finished(progress | rates, BatchResult(5, 0, 0, 0, newest, None))
 
 
 def test_lag_is_not_known_before_the_query_has_told() -> None:
@@ -271,7 +275,7 @@ def test_lag_is_not_known_before_the_query_has_told() -> None:
     assert (query.lag, query.lag_seconds) == (None, None)
     query.idle(BEHIND)
     assert (query.lag, query.lag_seconds) == (3, None)
-    status = Status("main", 0, 0, 0, 0, QueryStatus(batch_id=4), IndexStatus())
+    status = Status("main", 0, 0, 0, 0, 0, QueryStatus(batch_id=4), IndexStatus())
     assert status.line().endswith(" lag unknown")
 
 
@@ -326,7 +330,7 @@ def test_reports_are_taken_over_though_the_clock_is_set_back(
     ended = {"sources": [], "numInputRows": 5, "batchDuration": 100, "durationMs": {"addBatch": 1}}
     first = ended | {"batchId": 7, "timestamp": "2026-01-01T02:00:00.000Z"}
     second = ended | {"batchId": 8, "timestamp": "2026-01-01T01:00:00.000Z"}
-    load.sink.results = {number: BatchResult(5, 0, 0, 1.0, None) for number in (7, 8)}
+    load.sink.results = {number: BatchResult(5, 0, 0, 0, 1.0, None) for number in (7, 8)}
     with caplog.at_level(logging.INFO):
         load.query = reporting(first)
         assert load._report()

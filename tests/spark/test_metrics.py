@@ -20,6 +20,7 @@ STATUS: dict[str, Any] = {
     "silver_rows": 700,
     "dead_letters": 7,
     "duplicates": 35,
+    "stale": 3,
     "lost_messages": 2,
     "started_at": "2026-01-01T00:00:00+00:00",
     "updated_at": "2026-01-01T00:10:05+00:00",
@@ -30,6 +31,7 @@ STATUS: dict[str, Any] = {
         "rows_written": 100,
         "dead_letters": 1,
         "duplicates": 4,
+        "stale": 2,
         "input_rate": 10.5,
         "processed_rate": 52.5,
         "lag": 20,
@@ -37,7 +39,7 @@ STATUS: dict[str, Any] = {
         "duration_ms": 2000,
         "batch_running_seconds": 4.5,
     },
-    "index": {"ids": 700, "movies": 650, "bytes": 65536},
+    "index": {"movies": 650, "bytes": 65536},
 }
 MIDNIGHT = 1767225600.0
 
@@ -95,6 +97,7 @@ def test_every_number_of_the_status_is_told(server: MetricsServer, port: int) ->
         "imdb_streaming_batch_written_rows": 100,
         "imdb_streaming_batch_dead_letters": 1,
         "imdb_streaming_batch_duplicates": 4,
+        "imdb_streaming_batch_stale": 2,
         "imdb_streaming_input_rows_per_second": 10.5,
         "imdb_streaming_processed_rows_per_second": 52.5,
         "imdb_streaming_lag_messages": 20,
@@ -102,8 +105,8 @@ def test_every_number_of_the_status_is_told(server: MetricsServer, port: int) ->
         "imdb_streaming_batch_running_seconds": 4.5,
         "imdb_streaming_dead_letters_total": 7,
         "imdb_streaming_duplicates_total": 35,
+        "imdb_streaming_stale_total": 3,
         "imdb_streaming_lost_messages_total": 2,
-        "imdb_streaming_index_ids": 700,
         "imdb_streaming_index_movies": 650,
         "imdb_streaming_index_bytes": 65536,
         "imdb_streaming_input_rows_total": 105,

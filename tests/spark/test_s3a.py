@@ -141,7 +141,7 @@ def test_tables_are_what_follows_from_the_messages(
     time = sf.unix_millis("kafka_timestamp").alias("kafka_timestamp")
     table = cloud.read.parquet(uri(remote.silver_folder)).withColumn("kafka_timestamp", time)
     rows = [row.asDict() for row in table.collect()]
-    silver = {row.pop("event_id"): row for row in rows}
+    silver = {(row.pop("event_id"), row["kafka_timestamp"]): row for row in rows}
     assert len(silver) == len(rows)
     assert not differences(silver, wanted.silver)
 
@@ -154,7 +154,8 @@ def test_tables_are_what_follows_from_the_messages(
     counts = [["genre", "movie_count"], *([name, str(n)] for name, n in wanted.genre_counts)]
     assert counts_as_csv(s3, prefix) == counts
     assert counts_as_parquet(cloud, remote) == counts
-    assert load.sink.totals.duplicates == wanted.duplicates
+    totals = load.sink.totals
+    assert (totals.duplicates, totals.stale) == (wanted.duplicates, wanted.stale)
 
 
 def _bytes(*values: bytearray | None) -> tuple[bytes | None, ...]:
@@ -262,7 +263,7 @@ def test_lost_checkpoint_is_refused(
         run_job()
 
 
-def test_batches_of_several_parts_are_one_object(
+def test_each_part_of_a_large_batch_is_an_object(
     cloud: SparkSession,
     remote: Config,
     send: Send,
@@ -270,12 +271,16 @@ def test_batches_of_several_parts_are_one_object(
     movie: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("imdb_streaming.sinks.ROWS_A_TASK", 1)
+    monkeypatch.setattr("imdb_streaming.sinks.MESSAGES_A_PART", -1)
     send(*(movie | {"tconst": f"tt{number}"} for number in range(4)))
     send(*(movie | {"tconst": f"tt{number}"} for number in range(4, 8)))
     run_job()
-    (file,) = remote.silver_folder.glob("*.parquet")
-    assert file.name == "main-0000000000.parquet"
+    (remote.checkpoint_folder / "commits" / "0").unlink()
+    run_job()
+    assert [file.name for file in remote.silver_folder.glob("*.parquet")] == [
+        "main-0000000000-0000.parquet",
+        "main-0000000000-0001.parquet",
+    ]
     assert [row["tconst"] for row in silver(cloud, remote)] == [f"tt{n}" for n in range(8)]
 
 

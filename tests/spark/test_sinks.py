@@ -13,10 +13,16 @@ from pyspark.sql import DataFrame, SparkSession
 from imdb_streaming import files, guards, sinks
 from imdb_streaming.checkpoint import LOSS_FILE
 from imdb_streaming.files import local
-from imdb_streaming.guards import StartRefusedError
 from imdb_streaming.jvm import JobState, StateDamagedError
 from imdb_streaming.schema import DEAD_LETTERS_SCHEMA, MOVIE_SCHEMA
-from imdb_streaming.sinks import GenreCounts, MovieSink, Totals, count_rows, read_totals
+from imdb_streaming.sinks import (
+    MESSAGES_A_PART,
+    GenreCounts,
+    MovieSink,
+    Totals,
+    count_rows,
+    read_totals,
+)
 
 from .frames import frame_of
 from .local import LocalConfig as Config
@@ -24,11 +30,14 @@ from .plans import milliseconds
 
 NOON = datetime(2026, 1, 1, 12)
 
+#: So many messages are cut into parts.
+LARGE = MESSAGES_A_PART + 1
+
 EVENTS = ", ".join(
     [
         *(f"{field.name} {field.dataType.simpleString()}" for field in MOVIE_SCHEMA),
-        "event_id string, kafka_timestamp timestamp, topic string, partition int",
-        "`offset` bigint, reason string, key binary, value binary",
+        "event_id string, version bigint, kafka_timestamp timestamp, topic string",
+        "partition int, `offset` bigint, reason string, key binary, value binary",
     ]
 )
 
@@ -41,14 +50,17 @@ def event(
     genres: tuple[str, ...] = ("Drama",),
     at: datetime = NOON,
     partition: int = 0,
+    version: int | None = None,
 ) -> tuple[Any, ...]:
-    """A row of a valid event at the offset `number`."""
-    movie = (tconst or f"tt{number}", "Title", 2000, None, list(genres), 5.0, 3000)
-    return (*movie, event_id or f"e{number}", at, "t", partition, number, None, None, None)
+    """A row of a valid event at the offset `number`; events of one id are of one movie."""
+    event_id = event_id or f"e{number}"
+    tconst = tconst or f"tt{int.from_bytes(event_id.encode())}"
+    movie = (tconst, "Title", 2000, None, list(genres), 5.0, 3000)
+    return (*movie, event_id, version, at, "t", partition, number, None, None, None)
 
 
 def malformed(number: int) -> tuple[Any, ...]:
-    return (*[None] * 7, "id", NOON, "t", 1, number, "the message is empty", b"key", b"")
+    return (*[None] * 7, "id", None, NOON, "t", 1, number, "the message is empty", b"key", b"")
 
 
 def frame(spark: SparkSession, *rows: tuple[Any, ...]) -> DataFrame:
@@ -56,21 +68,21 @@ def frame(spark: SparkSession, *rows: tuple[Any, ...]) -> DataFrame:
 
 
 @pytest.fixture(autouse=True)
-def planned(monkeypatch: pytest.MonkeyPatch) -> dict[int, datetime]:
-    """When Spark has planned each batch: at midnight if nothing else is said."""
-    times: dict[int, datetime] = {}
-
-    def planned_at(_: Path, batch_id: int) -> int:
-        return milliseconds(times.get(batch_id, NOON + timedelta(hours=12)))
-
-    monkeypatch.setattr(sinks, "planned_at", planned_at)
-    return times
+def planned(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
+    """How many messages Spark has planned for each batch: few if nothing else is said."""
+    messages: dict[int, int] = {}
+    monkeypatch.setattr(sinks, "messages_of", lambda _, batch_id: messages.get(batch_id, 0))
+    return messages
 
 
-def start(spark: SparkSession, config: Config, last_batch: int = -1, days: int = 90) -> MovieSink:
+def start(spark: SparkSession, config: Config, last_batch: int = -1) -> MovieSink:
     """The sink of a job that is started after `last_batch`."""
-    state = JobState(spark, f"file://{config.state_folder}", last_batch, days, config.out_folder)
-    return MovieSink(config, spark, state, count_rows(spark, config.silver_folder))
+    state = JobState(spark, f"file://{config.state_folder}", last_batch, config.out_folder)
+    return MovieSink(config, spark, state, rows_of(spark, config.silver_folder))
+
+
+def rows_of(spark: SparkSession, folder: Path) -> int:
+    return count_rows(spark, list(folder.glob("*.parquet")))
 
 
 def ids(spark: SparkSession, config: Config) -> list[str]:
@@ -108,16 +120,73 @@ def test_batch_becomes_one_file_that_all_may_read(spark: SparkSession, prepared:
     assert staged(prepared) == []
 
 
-def test_large_batch_is_written_by_several_tasks_into_one_file(
-    spark: SparkSession, prepared: Config, monkeypatch: pytest.MonkeyPatch
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.parquet"))
+
+
+def test_large_batch_becomes_a_file_of_each_part(
+    spark: SparkSession, prepared: Config, planned: dict[int, int]
 ) -> None:
-    monkeypatch.setattr(sinks, "ROWS_A_TASK", 10)
-    rows = frame(spark, *(event(i) for i in range(100))).repartition(4)
-    start(spark, prepared)(rows, 0)
-    (table,) = prepared.silver_folder.glob("*.parquet")
+    planned[0] = LARGE
+    rows = frame(spark, *(event(i) for i in range(100)), malformed(0))
+    sink = start(spark, prepared)
+    sink(rows, 0)
+    assert names(prepared.silver_folder) == [
+        "main-0000000000-0000.parquet",
+        "main-0000000000-0001.parquet",
+    ]
+    assert names(prepared.dead_letters_folder) == ["main-0000000000-0001.parquet"]
+    assert sink.results[0].where == prepared.silver_folder / "main-0000000000-*.parquet"
     assert ids(spark, prepared) == sorted(f"e{i}" for i in range(100))
-    schema = spark.read.parquet(str(table)).schema.simpleString()
+    schema = spark.read.parquet(str(prepared.silver_folder)).schema.simpleString()
     assert "weighted_score:double,event_id:string,kafka_timestamp:timestamp" in schema
+    assert staged(prepared) == []
+    before = {path: path.read_bytes() for path in prepared.silver_folder.glob("*.parquet")}
+    # Run again after a crash it makes the same files.
+    again = start(spark, prepared)
+    again(rows, 0)
+    assert names(prepared.silver_folder) == sorted(path.name for path in before)
+    assert again.table_rows == 100
+    assert {path: path.read_bytes() for path in before} == before
+    # Parts without a new event have no file.
+    again(frame(spark, event(101), event(3), event(3)), 1)
+    assert names(prepared.silver_folder)[2:] == ["main-0000000001.parquet"]
+    planned[2] = LARGE
+    again(frame(spark, event(200), event(201), event(3), event(3)), 2)
+    assert names(prepared.silver_folder)[3:] == ["main-0000000002-0000.parquet"]
+
+
+def test_batch_that_is_cut_otherwise_when_it_is_run_again_has_no_row_twice(
+    spark: SparkSession, prepared: Config, planned: dict[int, int]
+) -> None:
+    rows = frame(spark, *(event(i) for i in range(4)), *(malformed(i) for i in range(2)))
+    for messages, count in ((LARGE, 2), (0, 1), (LARGE, 2)):
+        planned[0] = messages
+        sink = start(spark, prepared)
+        sink(rows, 0)
+        assert len(names(prepared.silver_folder)) == count
+        assert ids(spark, prepared) == ["e0", "e1", "e2", "e3"]
+        assert rows_of(spark, prepared.dead_letters_folder) == 2
+        assert sink.table_rows == 4
+
+
+def test_what_the_driver_is_told_of_a_message_is_bounded(
+    spark: SparkSession, prepared: Config, planned: dict[int, int]
+) -> None:
+    """Whatever its text is."""
+    batch = start(spark, prepared).state.batch(
+        frame(
+            spark,
+            *(event(i, f"{i}" * 1000, tconst=f"tt{i}") for i in range(1000)),
+            *[malformed(1)] * 50,
+        ),
+        as_one_part=True,
+    )
+    batch.read()
+    batch.decide()
+    assert (batch.fresh, batch.malformed) == (1000, 50)
+    # The part, its list of genres, and its partition of the topic, besides.
+    assert batch._batch.toldBytes() == 28 * 1000 + 28 + (4 + len("7:Drama")) + 16
 
 
 def test_event_sent_again_is_kept_once(spark: SparkSession, prepared: Config) -> None:
@@ -135,169 +204,166 @@ def test_event_sent_again_is_kept_once(spark: SparkSession, prepared: Config) ->
     assert staged(prepared) == []
 
 
-@pytest.mark.parametrize(("gap", "kept"), [(3, ["a"]), (4, ["a", "a"])])
-@pytest.mark.parametrize(
-    "stamp",
-    [NOON, *(pytest.param(datetime(year, 1, 1), marks=pytest.mark.slow) for year in (2020, 2099))],
-)
-def test_event_id_is_known_for_the_days_after_it_was_last_seen(
-    spark: SparkSession,
-    prepared: Config,
-    planned: dict[int, datetime],
-    gap: int,
-    kept: list[str],
-    stamp: datetime,
+def genre(config: Config) -> str:
+    """The genre of the one movie that there is."""
+    return counts(config).split("\n")[1].partition(",")[0]
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["in one batch", "in a batch each"])
+def test_movie_that_changes_back_has_three_rows_and_its_first_genres(
+    spark: SparkSession, prepared: Config, apart: bool
 ) -> None:
-    sink = start(spark, prepared, days=3)
-    for day in range(3 + gap):
-        planned[day] = NOON + timedelta(days=day)
-        # Whatever the messages' own times say.
-        at = stamp if day < 3 else NOON + timedelta(days=day)
-        is_seen = day in {0, 2, 2 + gap}
-        sink(frame(spark, event(day, "a" if is_seen else f"other {day}", at=at)), day)
-    assert [found for found in ids(spark, prepared) if found == "a"] == kept
+    def of(number: int, name: str, version: int) -> tuple[Any, ...]:
+        return event(number, name, tconst="tt1", genres=(name,), version=version)
+
+    events = [of(0, "A", 10), of(1, "B", 20), of(2, "A", 30)]
+    # Sent again, also an older one; and a data set that changes nothing.
+    again = [of(3, "B", 20), of(4, "A", 30), of(5, "A", 40), of(6, "B", 35)]
+    batches = [[it] for it in events + again] if apart else [events, again]
+    for batch_id, rows in enumerate(batches):
+        # Each of them in a start of its own.
+        start(spark, prepared, last_batch=batch_id - 1)(frame(spark, *rows), batch_id)
+    assert ids(spark, prepared) == ["A", "A", "B"]
+    assert genre(prepared) == "A"
+    totals = read_totals(prepared)
+    assert (totals.silver_rows, totals.duplicates, totals.stale) == (3, 2, 2)
 
 
-@pytest.mark.parametrize("wrong", [datetime(2099, 1, 1), datetime(1970, 1, 1)])
-def test_clock_that_was_wrong_for_once_makes_nothing_forgotten(
-    spark: SparkSession, prepared: Config, planned: dict[int, datetime], wrong: datetime
-) -> None:
-    sink = start(spark, prepared, days=3)
-    planned.update({0: NOON, 1: wrong, 2: NOON + timedelta(hours=1)})
-    sink(frame(spark, event(0, "a"), event(1, "b")), 0)
-    sink(frame(spark, event(2, "a"), event(3, "c")), 1)
-    again = start(spark, prepared, last_batch=1, days=3)
-    again(frame(spark, event(4, "a"), event(5, "b"), event(6, "c")), 2)
-    assert ids(spark, prepared) == ["a", "b", "c"]
-    # Nor for ever: the days go on as before.
-    for day in range(1, 5):
-        planned[2 + day] = NOON + timedelta(days=day)
-        again(frame(spark, event(6 + day)), 2 + day)
-    again(frame(spark, event(11, "a")), 6)
-    assert ids(spark, prepared).count("a") == 2
-
-
-def test_job_that_was_away_for_long_knows_what_it_knew(
-    spark: SparkSession, prepared: Config, planned: dict[int, datetime]
-) -> None:
-    planned.update({0: NOON, 1: NOON + timedelta(days=500)})
-    start(spark, prepared)(frame(spark, event(0, "a")), 0)
-    start(spark, prepared, last_batch=0)(frame(spark, event(1, "a"), event(2, "b")), 1)
-    assert ids(spark, prepared) == ["a", "b"]
-
-
-def test_ids_that_are_known_no_more_take_no_memory(spark: SparkSession, prepared: Config) -> None:
-    def read(last_batch: int) -> JobState:
-        folder = f"file://{prepared.state_folder}"
-        return JobState(spark, folder, last_batch, 1, prepared.out_folder, batches_a_snapshot=4)
-
-    days = [0, 1, 2, 2, 2]
-
-    def take(state: JobState, batch_id: int, numbers: range) -> tuple[int, int]:
-        at = milliseconds(NOON + timedelta(days=days[batch_id]))
-        before = milliseconds(NOON + timedelta(days=days[max(0, batch_id - 1)]))
-        rows = frame(spark, *(event(number, tconst="tt1") for number in numbers))
-        with state.batch(rows) as batch:
-            batch.decide(at, before)
-            state.save(batch_id)
-            return batch.fresh, batch.duplicates
-
-    state = read(-1)
-    assert take(state, 0, range(3000)) == (3000, 0)
-    assert take(state, 1, range(2000, 5000)) == (2000, 1000)
-    assert take(state, 2, range(6000, 6100)) == (100, 0)
-    assert state.ids == 5100
-    assert take(state, 3, range(0)) == (0, 0)
-    for it in (state, read(3)):
-        assert (it.ids, it.movies) == (3100, 1)
-    assert take(state, 4, range(7000)) == (3900, 3100)
-
-
-def test_index_that_the_heap_cannot_hold_is_refused_before_it_is_read(
+def test_two_data_sets_in_a_batch_are_told_apart_by_their_versions(
     spark: SparkSession, prepared: Config
 ) -> None:
+    """Also where a movie's messages are in two partitions, as after one was added."""
+    new = event(0, "new", tconst="tt1", genres=("New",), version=2, partition=0)
+    old = event(0, "old", tconst="tt1", genres=("Old",), version=1, partition=1)
     sink = start(spark, prepared)
-    sink(frame(spark, event(0)), 0)
-    delta = prepared.state_folder / "delta-0000000000"
-    content = delta.read_bytes()
-    # The number of ids follows the format and the batch.
-    many = (200_000_000).to_bytes(4, "big")
-    (prepared.state_folder / "snapshot-0000000000").write_bytes(content[:16] + many + content[20:])
-    with pytest.raises(
-        StartRefusedError, match=r"takes \d+ MB .* Raise streaming_driver_memory_mb .* to \d+ at"
-    ):
-        start(spark, prepared, last_batch=0)
+    sink(frame(spark, old, new), 0)
+    assert ids(spark, prepared) == ["new"]
+    assert (sink.totals.duplicates, sink.totals.stale) == (0, 1)
+    sink(frame(spark, event(1, "gone", tconst="tt1", genres=("Gone",), version=2)), 1)
+    assert (sink.totals.duplicates, genre(prepared)) == (1, "New")
 
 
-def test_copies_in_a_batch_are_told_apart_by_where_they_are(
-    spark: SparkSession, prepared: Config
+@pytest.mark.parametrize("lower", [False, True])
+def test_versions_that_were_lost_and_found_again(
+    spark: SparkSession, prepared: Config, lower: bool
 ) -> None:
-    """Not by which task ends first, nor by the order in which Spark has the partitions."""
-    last = event(1, "a", tconst="tt2", partition=1)
-    first = event(2, "a", tconst="tt1", partition=0)
-    genres = [event(number, tconst="tt3", genres=(f"G{number}",)) for number in (3, 4)]
+    """A producer that sends all again under other versions, and then under those of before."""
+
+    def sent(batch_id: int, version: int, content: str = "") -> MovieSink:
+        sink = start(spark, prepared, last_batch=batch_id - 1)
+        rows = [event(n, f"e{n}{content}", tconst=f"tt{n}", version=version) for n in range(3)]
+        sink(frame(spark, *rows), batch_id)
+        return sink
+
+    sent(0, 100)
+    sink = sent(1, 50 if lower else 200)
+    assert (sink.totals.duplicates, sink.totals.stale) == ((0, 3) if lower else (3, 0))
+    sink = sent(2, 100)
+    assert (sink.totals.duplicates, sink.totals.stale) == (3, 3)
+    sent(3, 300, "changed")
+    assert len(ids(spark, prepared)) == 6
+
+
+def test_time_stands_in_for_a_version(spark: SparkSession, prepared: Config) -> None:
+    def of(number: int, name: str, seconds: int, version: int | None = None) -> tuple[Any, ...]:
+        at = NOON + timedelta(seconds=seconds)
+        return event(number, name, tconst="tt1", genres=(name,), at=at, version=version)
+
+    sink = start(spark, prepared)
+    # Of two at the same time the later one counts; a copy of it is none; an older one is stale.
+    sink(frame(spark, of(0, "A", 0), of(1, "B", 0), of(2, "B", 1), of(3, "C", -1)), 0)
+    assert (ids(spark, prepared), genre(prepared)) == (["A", "B"], "B")
+    assert (sink.totals.duplicates, sink.totals.stale) == (1, 1)
+    # It is compared with versions that are given: those of our producer are of the same kind.
+    version = milliseconds(NOON)
+    sink(frame(spark, of(4, "old", 9, version), of(5, "new", 8, version + 2000)), 1)
+    assert (ids(spark, prepared), genre(prepared)) == (["A", "B", "new"], "new")
+    sink(frame(spark, of(6, "late", 2), of(7, "D", 3)), 2)
+    assert genre(prepared) == "D"
+
+
+def test_state_is_bounded_by_the_movies(spark: SparkSession, prepared: Config) -> None:
+    sink = start(spark, prepared)
+    for version in range(5):
+        rows = [
+            event(
+                n, f"{n} {version}", tconst=f"tt{n}", version=version, genres=(f"G{n} {version}",)
+            )
+            for n in range(2000)
+        ]
+        sink(frame(spark, *rows), version)
+    state = sink.state
+    assert (state.movies, state.bytes) == (2000, 28 * 4096)
+    # A snapshot has no genre that no movie has any more.
+    again = JobState(
+        spark, f"file://{prepared.state_folder}", 4, prepared.out_folder, batches_a_snapshot=1
+    )
+    again.save(5)
+    snapshot = (prepared.state_folder / "snapshot-0000000005").read_bytes()
+    assert b"G7 4" in snapshot
+    assert b"G7 3" not in snapshot
+    assert len(snapshot) < 2000 * (28 + 16) + 100
+
+
+def test_events_of_a_batch_are_looked_at_in_the_order_of_their_places(
+    spark: SparkSession, prepared: Config, planned: dict[int, int]
+) -> None:
+    """Not by which task ends first, nor in the order in which Spark has the partitions."""
+    last = event(1, "b", tconst="tt1", genres=("Last",), partition=1)
+    first = event(2, "a", tconst="tt1", genres=("First",), partition=0)
     for asks_first in (False, True):
-        for rows in ((last, first), (first, last), genres, genres[::-1]):
-            # Two partitions of Spark's, a row each.
-            sink = start(spark, prepared)
-            sink._expects_new_alone = not asks_first
-            sink(frame(spark, *rows), 0)
-            (file,) = prepared.silver_folder.glob("*.parquet")
-            found = spark.read.parquet(str(file)).orderBy("event_id").collect()
-            if "a" in rows[0]:
-                assert [row["tconst"] for row in found] == ["tt1"]
-            else:
-                assert counts(prepared) == "genre,movie_count\nG4,1\n"
+        # In a part of one file, and in two parts.
+        for planned[0] in (0, LARGE):
+            for rows in ((last, first), (first, last)):
+                sink = start(spark, prepared)
+                sink._expects_new_alone = not asks_first
+                sink(frame(spark, *rows), 0)
+                assert ids(spark, prepared) == ["a", "b"]
+                assert counts(prepared) == "genre,movie_count\nLast,1\n"
 
 
-def test_event_from_the_future_gives_way_to_those_after_it(
-    spark: SparkSession, prepared: Config, planned: dict[int, datetime]
+@pytest.mark.parametrize("messages", [0, LARGE])
+def test_rows_of_others_than_new_events_are_left_out(
+    spark: SparkSession, prepared: Config, planned: dict[int, int], messages: int
 ) -> None:
-    def genre_of(batch_id: int, at: datetime) -> str:
-        rows = frame(spark, event(batch_id, tconst="tt1", genres=(f"G{batch_id}",), at=at))
-        start(spark, prepared, last_batch=batch_id - 1)(rows, batch_id)
-        return counts(prepared).split("\n")[1].partition(",")[0]
-
-    planned.update({number: NOON + timedelta(minutes=number) for number in range(9)})
-    assert genre_of(0, datetime(2099, 1, 1)) == "G0"
-    # It counts as of its batch: what is older than that is late.
-    assert genre_of(1, NOON - timedelta(minutes=1)) == "G0"
-    assert genre_of(2, NOON + timedelta(minutes=1)) == "G2"
-    # A clock that was ahead and was set back.
-    planned[3] = datetime(2099, 1, 1)
-    assert genre_of(3, datetime(2098, 1, 1)) == "G3"
-    assert genre_of(4, NOON + timedelta(minutes=3)) == "G4"
-    # One that is behind.
-    planned[5] = datetime(1970, 1, 1)
-    assert genre_of(5, NOON + timedelta(minutes=4)) == "G5"
-    assert genre_of(6, NOON + timedelta(minutes=5)) == "G6"
-
-
-def test_latest_event_decides_a_movie_s_genres(spark: SparkSession, prepared: Config) -> None:
-    later = NOON + timedelta(hours=1)
+    planned.update(dict.fromkeys(range(3), messages))
     sink = start(spark, prepared)
-    sink(
-        frame(
-            spark,
-            event(0, "new", tconst="tt1", genres=("New",), at=later),
-            event(1, "old", tconst="tt1", genres=("Old",), at=NOON),
-            event(2, tconst="tt2", genres=("First",)),
-            event(3, tconst="tt2", genres=("Second", "Second", " ", "")),
-            event(4, tconst="tt3", genres=("Gone",)),
-        ),
-        0,
-    )
-    assert counts(prepared) == "genre,movie_count\nGone,1\nNew,1\nSecond,1\n"
-    again = start(spark, prepared, last_batch=0)
-    again(
-        frame(
-            spark,
-            event(5, tconst="tt3", genres=(), at=later),
-            event(6, "old", tconst="tt1", genres=("Old",), at=later + timedelta(hours=1)),
-        ),
-        1,
-    )
-    assert counts(prepared) == "genre,movie_count\n(unknown),1\nNew,1\nSecond,1\n"
+    known = [event(number, f"k{number}", tconst=f"tt{number}", version=1) for number in range(20)]
+    sink(frame(spark, *known), 0)
+    mixed = []
+    for number in range(20):
+        new = event(number, f"n{number}", tconst=f"tt{number}", version=2)
+        mixed += [known[number], new, malformed(number)]
+    # Found out after it was written, and then asked for before.
+    for batch_id in (1, 2):
+        sink(frame(spark, *mixed), batch_id)
+    assert ids(spark, prepared) == sorted(f"{kind}{n}" for kind in "kn" for n in range(20))
+    assert read_totals(prepared) == Totals(2, 40, dead_letters=40, duplicates=40, stale=20)
+    assert sink.results[1].messages == sink.results[2].messages == 60
+    assert staged(prepared) == []
+
+
+def test_messages_that_are_gone_when_they_are_read_again_end_the_batch(
+    spark: SparkSession, prepared: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by retention, between two reads of a batch: what was decided is not what is there."""
+    folder = prepared.output_path / "messages"
+    frame(spark, event(0), event(0), event(1)).coalesce(1).write.parquet(str(folder))
+    stage = MovieSink._stage
+
+    def lose(sink: MovieSink, rows: DataFrame, *given: Any) -> Any:
+        done = stage(sink, rows, *given)
+        (path,) = folder.glob("part-*.parquet")
+        path.unlink()
+        monkeypatch.setattr(MovieSink, "_stage", stage)
+        return done
+
+    monkeypatch.setattr(MovieSink, "_stage", lose)
+    messages = spark.read.option("ignoreMissingFiles", True).parquet(str(folder))
+    sink = start(spark, prepared)
+    with pytest.raises(Exception, match="gives 0 messages where it gave 3 a moment ago"):
+        sink(messages, 0)
+    assert names(prepared.silver_folder) == []
 
 
 def test_counts_are_of_all_movies_most_first_then_by_name(
@@ -321,23 +387,24 @@ def test_state_is_read_from_a_snapshot_and_the_changes_behind_it(
 ) -> None:
     def read(last_batch: int) -> JobState:
         folder = f"file://{prepared.state_folder}"
-        return JobState(spark, folder, last_batch, 90, prepared.out_folder, batches_a_snapshot=4)
+        return JobState(spark, folder, last_batch, prepared.out_folder, batches_a_snapshot=4)
 
     state = read(-1)
     for batch_id in range(14):
-        with state.batch(frame(spark, event(batch_id, tconst="tt1"))) as batch:
-            batch.decide(milliseconds(NOON), milliseconds(NOON))
-            state.save(batch_id)
+        batch = state.batch(frame(spark, event(batch_id)))
+        batch.read()
+        batch.decide()
+        state.save(batch_id)
     names = sorted(path.name for path in prepared.state_folder.glob("[ds]*-*"))
     assert names == [
-        *(f"delta-{batch_id:010d}" for batch_id in range(8, 14)),
+        *(f"delta-{batch_id:010d}" for batch_id in (8, 9, 10, 12, 13)),
         "snapshot-0000000007",
         "snapshot-0000000011",
     ]
     for last_batch in (13, 11, 10, 7):
         state = read(last_batch)
-        assert (state.ids, state.movies) == (last_batch + 1, 1)
-        assert state.counts() == {"Drama": 1}
+        assert state.movies == last_batch + 1
+        assert state.counts() == {"Drama": last_batch + 1}
 
 
 @pytest.mark.parametrize(
@@ -371,7 +438,7 @@ def test_replayed_batch_replaces_itself(spark: SparkSession, prepared: Config) -
     again = start(spark, prepared)
     again(rows, 0)
     assert ids(spark, prepared) == ["e0", "e1"]
-    assert count_rows(spark, prepared.dead_letters_folder) == again.table_rows == 2
+    assert rows_of(spark, prepared.dead_letters_folder) == again.table_rows == 2
     assert read_totals(prepared) == Totals(0, silver_rows=2, dead_letters=2, duplicates=1)
     assert counts(prepared) == "genre,movie_count\nDrama,2\n"
 
@@ -381,7 +448,7 @@ def test_batch_that_comes_again_with_less_keeps_what_readers_have_seen(
 ) -> None:
     gone = event(0, "a", tconst="tt1", genres=("Gone",))
     copy = event(1, "b", tconst="tt2", genres=("First",))
-    there = [event(5, "b", tconst="tt3"), event(6, "c"), malformed(7)]
+    there = [event(5, "b", tconst="tt2"), event(6, "c", tconst="tt6"), malformed(7)]
     start(spark, prepared)(frame(spark, gone, copy, malformed(1), *there), 0)
     before = counts(prepared)
     assert ids(spark, prepared) == ["a", "b", "c"]
@@ -401,7 +468,7 @@ def test_batch_that_comes_again_with_less_keeps_what_readers_have_seen(
         assert sorted(row["offset"] for row in letters) == [1, 7]
         assert counts(prepared) == before
         assert again.table_rows == 3
-    again(frame(spark, event(8, "a"), event(9, "d")), 1)
+    again(frame(spark, event(8, "a", tconst="tt1"), event(9, "d")), 1)
     assert ids(spark, prepared) == ["a", "b", "c", "d"]
 
 
@@ -422,6 +489,45 @@ def test_crash_in_a_batch_leaves_nothing_half(
     start(spark, prepared)(rows, 0)
     assert ids(spark, prepared) == ["e0", "e1"]
     assert read_totals(prepared) == Totals(0, silver_rows=2, dead_letters=1, duplicates=0)
+
+
+@pytest.mark.parametrize("renamed", range(4))
+def test_crash_between_the_files_of_a_batch_leaves_each_row_once(
+    spark: SparkSession,
+    prepared: Config,
+    planned: dict[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+    renamed: int,
+) -> None:
+    """What was renamed stays as it is, and the rest comes when the batch is run again."""
+    planned[1] = LARGE
+    start(spark, prepared)(frame(spark, event(0, version=1), event(1, version=1)), 0)
+    rows = frame(
+        spark,
+        *(event(0, version=1), event(2, version=1), malformed(0)),
+        *(event(1, "new e1", tconst=f"tt{int.from_bytes(b'e1')}", version=2), event(3, version=1)),
+        malformed(1),
+    )
+    put, left = sinks.put_in_place, [renamed]
+
+    def put_or_crash(*given: Any) -> None:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        put(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sinks, "put_in_place", put_or_crash)
+        with pytest.raises(KeyboardInterrupt):
+            start(spark, prepared, last_batch=0)(rows, 1)
+    seen = {path: path.read_bytes() for path in prepared.silver_folder.glob("*.parquet")}
+    again = start(spark, prepared, last_batch=0)
+    again(rows, 1)
+    assert ids(spark, prepared) == ["e0", "e1", "e2", "e3", "new e1"]
+    assert rows_of(spark, prepared.dead_letters_folder) == 2
+    assert {path: path.read_bytes() for path in seen} == seen
+    assert again.table_rows == 5
+    assert read_totals(prepared) == Totals(1, silver_rows=5, dead_letters=2, duplicates=1)
 
 
 def test_malformed_messages_are_kept_and_logged_up_to_a_bound(
@@ -451,12 +557,12 @@ def test_empty_batch_touches_nothing(spark: SparkSession, prepared: Config) -> N
     assert [path.name for path in prepared.silver_folder.glob("*.parquet")] == [
         "main-0000000000.parquet"
     ]
-    assert sink.results[1] == sinks.BatchResult(0, 0, 0, 0.0, None)
+    assert sink.results[1] == sinks.BatchResult(0, 0, 0, 0, 0.0, None)
 
 
 def test_identical_snapshot_is_not_touched(spark: SparkSession, prepared: Config) -> None:
     sink = start(spark, prepared)
-    sink(frame(spark, event(0)), 0)
+    sink(frame(spark, event(0, tconst="tt0")), 0)
     table = GenreCounts(prepared, spark)
     before = identity(local(table.parquet_file)), identity(local(table.csv_file))
     sink(frame(spark, event(1, tconst="tt0")), 1)

@@ -1,4 +1,4 @@
-"""Storage: the same promises of a folder and of a bucket, the bucket by a real S3A and moto."""
+"""What a bucket promises, by a real S3A and moto."""
 
 from __future__ import annotations
 
@@ -12,14 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from imdb_streaming.storage import (
-    HadoopStorage,
-    LocalStorage,
-    Storage,
-    StorageError,
-    open_storage,
-    put_part_in_place,
-)
+from imdb_streaming.jvm import upload
+from imdb_streaming.storage import BucketStorage, StorageError
 
 if TYPE_CHECKING:
     from .s3 import S3
@@ -31,33 +25,25 @@ MARK = "mapreduce.fileoutputcommitter.marksuccessfuljobs"
 class Place:
     """A storage, and how another program reads a file in it."""
 
-    storage: Storage
+    storage: BucketStorage
     read: Callable[[str], bytes]
 
 
-@pytest.fixture(params=["folder", "bucket"])
-def place(request: pytest.FixtureRequest, spark: SparkSession, tmp_path: Path) -> Place:
-    if request.param == "folder":
-        place = Place(
-            open_storage(str(tmp_path), spark), lambda name: (tmp_path / name).read_bytes()
-        )
-    else:
-        s3: S3 = request.getfixturevalue("s3")
-        prefix = tmp_path.name.replace("[", "-").replace("]", "")
-        place = Place(
-            open_storage(f"{s3.uri}/{prefix}/", spark), lambda name: s3.get(f"{prefix}/{name}")
-        )
-    place.storage.make_folder("table")
-    return place
+@pytest.fixture
+def place(spark: SparkSession, s3: S3, tmp_path: Path) -> Place:
+    prefix = tmp_path.name.replace("[", "-").replace("]", "")
+    storage = BucketStorage(f"{s3.uri}/{prefix}/", spark)
+    storage.make_folder("table")
+    return Place(storage, lambda name: s3.get(f"{prefix}/{name}"))
 
 
 @pytest.fixture
-def storage(place: Place) -> Storage:
+def storage(place: Place) -> BucketStorage:
     return place.storage
 
 
-class TestBothPlaces:
-    """What the job may rely on, wherever the tables lie."""
+class TestFiles:
+    """What the job may rely on, as in a folder."""
 
     def test_a_file_is_read_as_it_was_written(self, place: Place) -> None:
         content = bytes(range(256)) * 10
@@ -69,7 +55,7 @@ class TestBothPlaces:
         place.storage.write_atomically("table/a", b"")
         assert place.storage.read("table/a") == b"" == place.read("table/a")
 
-    def test_a_file_is_replaced(self, storage: Storage) -> None:
+    def test_a_file_is_replaced(self, storage: BucketStorage) -> None:
         for content in (b"a longer one", b"new"):
             storage.write_atomically("table/a", content)
         assert storage.read("table/a") == b"new"
@@ -91,8 +77,6 @@ class TestBothPlaces:
         try:
             for letter in (b"b", b"c", b"d", b"e", b"f"):
                 place.storage.write_atomically("table/a", letter * size)
-                place.storage.write_atomically("table/.next", letter.upper() * size)
-                place.storage.put_in_place("table/.next", "table/a")
         finally:
             done.set()
             reader.join(timeout=60)
@@ -101,21 +85,7 @@ class TestBothPlaces:
         assert [content[:1] for content in seen if len(set(content)) != 1] == []
         assert {len(content) for content in seen} == {size}
 
-    def test_a_file_is_moved_to_a_new_name(self, storage: Storage) -> None:
-        storage.make_folder("staging")
-        storage.write_atomically("staging/part", b"rows")
-        storage.put_in_place("staging/part", "table/a.parquet")
-        assert storage.read("table/a.parquet") == b"rows"
-        assert not storage.exists("staging/part")
-
-    def test_a_file_is_moved_over_another(self, storage: Storage) -> None:
-        storage.write_atomically("table/a", b"old")
-        storage.write_atomically("table/.next", b"new")
-        storage.put_in_place("table/.next", "table/a")
-        assert storage.read("table/a") == b"new"
-        assert storage.names("table") == ["table/a"]
-
-    def test_names_are_those_that_match(self, storage: Storage) -> None:
+    def test_names_are_those_that_match(self, storage: BucketStorage) -> None:
         for name in ("b.parquet", "a.parquet", ".a.parquet.tmp", "_run.json"):
             storage.write_atomically(f"table/{name}", b"")
         storage.make_folder("table/below")
@@ -124,30 +94,26 @@ class TestBothPlaces:
         assert storage.names("table", "[0-9]*") == []
         assert "table/below" in storage.names("table")
 
-    def test_names_of_the_root_have_no_folder(self, storage: Storage) -> None:
+    def test_names_of_the_root_have_no_folder(self, storage: BucketStorage) -> None:
         storage.write_atomically("_run.json", b"{}")
         assert storage.names("") == ["_run.json", "table"]
 
-    def test_a_missing_folder_is_empty(self, storage: Storage) -> None:
+    def test_a_missing_folder_is_empty(self, storage: BucketStorage) -> None:
         assert storage.names("nothing") == []
         assert not storage.exists("nothing")
 
     @pytest.mark.parametrize("operation", ["read", "modified"])
-    def test_a_missing_file_is_an_error_of_its_own(self, storage: Storage, operation: str) -> None:
+    def test_a_missing_file_is_an_error_of_its_own(
+        self, storage: BucketStorage, operation: str
+    ) -> None:
         with pytest.raises(FileNotFoundError, match=r"table/none"):
             getattr(storage, operation)("table/none")
 
-    def test_moving_a_missing_file_leaves_the_target(self, storage: Storage) -> None:
-        storage.write_atomically("table/a", b"old")
-        with pytest.raises(FileNotFoundError, match=r"table/none"):
-            storage.put_in_place("table/none", "table/a")
-        assert storage.read("table/a") == b"old"
-
-    def test_a_file_knows_when_it_came(self, storage: Storage) -> None:
+    def test_a_file_knows_when_it_came(self, storage: BucketStorage) -> None:
         storage.write_atomically("table/a", b"")
         assert abs(storage.modified("table/a") - datetime.now(UTC)) < timedelta(minutes=5)
 
-    def test_what_is_removed_is_gone(self, storage: Storage) -> None:
+    def test_what_is_removed_is_gone(self, storage: BucketStorage) -> None:
         storage.write_atomically("table/a", b"")
         storage.make_folder("staging/below")
         storage.write_atomically("staging/below/b", b"")
@@ -157,60 +123,45 @@ class TestBothPlaces:
         assert not storage.exists("staging")
         assert storage.exists("table")
 
-    def test_removing_what_is_not_there_is_no_error(self, storage: Storage) -> None:
+    def test_removing_what_is_not_there_is_no_error(self, storage: BucketStorage) -> None:
         storage.remove("table/none")
         storage.remove_tree("nothing")
         assert storage.names("table") == []
 
-    def test_a_folder_may_be_made_again(self, storage: Storage) -> None:
+    def test_a_folder_may_be_made_again(self, storage: BucketStorage) -> None:
         storage.write_atomically("table/a", b"kept")
         storage.make_folder("table")
         assert storage.read("table/a") == b"kept"
-
-    def test_what_spark_wrote_becomes_one_file(self, spark: SparkSession, storage: Storage) -> None:
-        for rows in (10, 20):  # a batch, and the same once more
-            spark.range(rows).coalesce(1).write.parquet(storage.uri("staging/batch"))
-            put_part_in_place(storage, "staging/batch", "table/main-0000000001.parquet")
-            assert storage.names("table") == ["table/main-0000000001.parquet"]
-            assert not storage.exists("staging/batch")
-            assert spark.read.parquet(storage.uri("table")).count() == rows
-
-    def test_several_parts_are_refused(self, spark: SparkSession, storage: Storage) -> None:
-        spark.range(10).repartition(2).write.parquet(storage.uri("staging"))
-        with pytest.raises(StorageError, match=r"wrote 2 files .* where one was due"):
-            put_part_in_place(storage, "staging", "table/a.parquet")
-        assert storage.names("table") == []
 
 
 class TestBucket:
     """What is particular to S3."""
 
-    def test_a_failed_upload_leaves_nothing(
-        self, spark: SparkSession, s3: S3, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        storage = HadoopStorage(f"{s3.uri}/failed", spark)
+    def test_files_get_other_names_by_the_executors(self, spark: SparkSession, s3: S3) -> None:
+        storage = BucketStorage(f"{s3.uri}/copied", spark)
         storage.write_atomically("a", b"old")
-        storage.write_atomically("next", b"x" * 100)
-        # As if the file that is read had grown meanwhile, or its end were lost.
-        monkeypatch.setattr(storage, "_size", lambda name: 101)
-        with pytest.raises(StorageError, match="100 of 101 bytes"):
-            storage.put_in_place("next", "a")
-        assert s3.get("failed/a") == b"old"
-        assert s3.get("failed/next") == b"x" * 100
+        for name in ("next", "other"):
+            storage.write_atomically(name, name.encode() * 100)
+        targets = [storage.uri("a"), storage.uri("b")]
+        upload(spark, [storage.uri("next"), storage.uri("other")], targets)
+        assert (s3.get("copied/a"), s3.get("copied/b")) == (b"next" * 100, b"other" * 100)
+        with pytest.raises(Exception, match="copied/none"):
+            upload(spark, [storage.uri("none")], targets[:1])
+        assert s3.get("copied/a") == b"next" * 100
         assert s3.unfinished_uploads() == []
 
     def test_a_missing_bucket_is_an_error(self, spark: SparkSession, s3: S3) -> None:
         with pytest.raises(OSError, match="nowhere"):
-            open_storage("s3a://nowhere/tables", spark)
+            BucketStorage("s3a://nowhere/tables", spark)
 
     def test_a_place_that_shows_half_files_is_refused(
         self, spark: SparkSession, tmp_path: Path
     ) -> None:
         with pytest.raises(StorageError, match="seen while they are written"):
-            HadoopStorage(f"file://{tmp_path}", spark)
+            BucketStorage(f"file://{tmp_path}", spark)
 
     def test_a_prefix_does_not_see_its_neighbours(self, spark: SparkSession, s3: S3) -> None:
-        one, other = (HadoopStorage(f"{s3.uri}/{name}", spark) for name in ("one", "one-more"))
+        one, other = (BucketStorage(f"{s3.uri}/{name}", spark) for name in ("one", "one-more"))
         other.write_atomically("table/a", b"")
         assert one.names("table") == []
         assert one.names("") == []
@@ -226,25 +177,15 @@ class TestSparkOnABucket:
         assert b'"committer":"magic"' in s3.get("committed/staging/_SUCCESS")
         assert not [key for key in s3.keys("committed/") if "__magic" in key or "_temporary" in key]
 
-    def test_a_staged_file_is_put_over_the_one_of_the_same_batch(
-        self, cloud: SparkSession, s3: S3
-    ) -> None:
-        storage = open_storage(f"{s3.uri}/replayed", cloud)
-        for rows in (10, 20):
-            cloud.range(rows).coalesce(1).write.parquet(storage.uri("_staging/b"))
-            put_part_in_place(storage, "_staging/b", "silver/main-0000000000.parquet")
-        assert s3.keys("replayed/") == {"replayed/silver/main-0000000000.parquet"}
-        assert cloud.read.parquet(storage.uri("silver")).count() == 20
-        assert s3.unfinished_uploads() == []
-
     def test_a_query_goes_on_from_its_checkpoint(
         self, cloud: SparkSession, s3: S3, tmp_path: Path
     ) -> None:
-        storage = open_storage(f"{s3.uri}/stream", cloud)
+        storage = BucketStorage(f"{s3.uri}/stream", cloud)
 
         def write(batch: DataFrame, batch_id: int) -> None:
             batch.coalesce(1).write.mode("overwrite").parquet(storage.uri(f"_staging/{batch_id}"))
-            put_part_in_place(storage, f"_staging/{batch_id}", f"silver/{batch_id}.parquet")
+            (part,) = storage.names(f"_staging/{batch_id}", "part-*.parquet")
+            upload(cloud, [storage.uri(part)], [storage.uri(f"silver/{batch_id}.parquet")])
 
         for text in ("first", "second"):  # the program, and the program started again
             (tmp_path / f"{text}.txt").write_text(text)
@@ -261,9 +202,3 @@ class TestSparkOnABucket:
         rows = cloud.read.parquet(storage.uri("silver")).collect()
         assert sorted(row["value"] for row in rows) == ["first", "second"]
         assert {"stream/_chk/commits/0", "stream/_chk/commits/1"} <= s3.keys("stream/_chk/commits/")
-
-
-def test_local_paths_are_uris_of_files(tmp_path: Path) -> None:
-    storage = LocalStorage(tmp_path)
-    assert storage.uri("table/a") == f"file://{tmp_path}/table/a"
-    assert storage.uri() == f"file://{tmp_path}"

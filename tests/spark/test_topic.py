@@ -186,7 +186,7 @@ def test_messages_of_aborted_transactions_become_no_rows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Tasks begin and end within the transactions.
-    monkeypatch.setattr(session, "MESSAGES_A_TASK", 2)
+    monkeypatch.setattr(session, "MESSAGES_A_PART", 2)
     config = load_config(here | given)
     movies = {name: movie | {"tconst": name} for name in ("tt1", "tt20", "tt21", "tt22", "tt3")}
     send(config, movies["tt1"])
@@ -211,7 +211,7 @@ def test_batch_without_a_message_but_of_aborted_transactions_adds_nothing(
     before = rows(spark, begun)
     send_and_end(begun, "abort", movie | {"tconst": "tt4"})
     load = run(spark, begun)
-    assert load.sink.results[1] == BatchResult(0, 0, 0, 0, None)
+    assert load.sink.results[1] == BatchResult(0, 0, 0, 0, 0, None)
     assert rows(spark, begun) == before
     send(begun, movie | {"tconst": "tt5"})
     assert run(spark, begun).sink.table_rows == len(before) + 1

@@ -14,7 +14,13 @@ from imdb_streaming.schema import (
     MOVIE_SCHEMA,
     SILVER_SCHEMA,
 )
-from imdb_streaming.transformations import dead_letters, parse_events, score, silver_movies
+from imdb_streaming.transformations import (
+    NO_VERSION,
+    dead_letters,
+    parse_events,
+    score,
+    silver_movies,
+)
 
 from .frames import assert_same_rows, frame_of
 
@@ -168,6 +174,7 @@ def test_valid_message_becomes_a_movie(parsed: Parsed, movie: dict[str, Any]) ->
     actual = parsed[value]
     expected = movie | {
         "event_id": hashlib.sha256(value).hexdigest(),
+        "version": None,
         "kafka_timestamp": NOON,
         "topic": "imdb-movies",
         "partition": 2,
@@ -234,6 +241,35 @@ def test_event_id_is_the_header_else_the_digest(
     expected = "abc" if is_taken else hashlib.sha256(value).hexdigest()
     source_df = frame_of(spark, [message(value, headers=headers)], KAFKA_SCHEMA)
     assert parse_events(source_df).collect()[0]["event_id"] == expected
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        (b"0", 0),
+        (b"1764500000000", 1764500000000),
+        (b"9223372036854775807", 9223372036854775807),
+        # As if there were none.
+        (b"", None),
+        (None, None),
+        (b"\xff", None),
+        *(
+            (text, NO_VERSION)
+            for text in (b"9223372036854775808", b"-1", b"+1", b" 1", b"1\n", b"1.0", b"0x1", b"v2")
+        ),
+    ],
+    ids=str,
+)
+def test_version_is_the_header_if_it_is_a_number(
+    spark: SparkSession, movie: dict[str, Any], version: bytes | None, expected: int | str | None
+) -> None:
+    headers: list[Header] = [("movie_version", b"7"), ("movie_version", version)]
+    source_df = frame_of(spark, [message(encode(movie), headers=headers)], KAFKA_SCHEMA)
+    (row,) = parse_events(source_df).collect()
+    if isinstance(expected, str):
+        assert (row["reason"], row["value"]) == (expected, encode(movie))
+    else:
+        assert (row["reason"], row["version"]) == (None, expected)
 
 
 @pytest.mark.parametrize(

@@ -1,132 +1,140 @@
 package imdb.streaming;
 
 import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashMap;
+import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Function;
 import java.util.function.Predicate;
-import java.util.stream.LongStream;
+import java.util.function.ToIntFunction;
+import java.util.stream.IntStream;
 import org.apache.spark.api.java.JavaRDD;
-import org.apache.spark.api.java.function.Function;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.catalyst.InternalRow;
-import org.apache.spark.sql.types.StructType;
-import org.apache.spark.storage.StorageLevel;
 import org.apache.spark.util.CollectionAccumulator;
 
 /**
- * A batch's rows, kept on the executors so that they are read and parsed once, and split three ways:
- * new events, known events and malformed messages.
+ * A batch's messages on the executors, split three ways: new events, other events and malformed messages.
  *
- * <p>The rows are kept in Spark's own form, many behind each other in one array ({@link Chunk}): a cache of
- * rows would be an object for each, and one by DataFrame.persist would turn them into columns and back. Both
- * cost more than they save.
+ * <p>They are read and parsed again for each thing that is made of them, from the same offsets in the same parts. Mostly
+ * one is all there is: rows are written as if all events were new, and what the driver needs to know of them comes
+ * with that ({@link Facts}).
  */
-public final class Batch implements AutoCloseable {
-    private final Dataset<Row> events;
-    private final StructType schema;
-    private final JavaRDD<Chunk> chunks;
+public final class Batch {
+    private final Dataset<Row> messages;
+    private final JavaRDD<InternalRow> rows;
     private final Columns columns;
-    private final Map<Integer, long[]> known = new HashMap<>();
     private CollectionAccumulator<byte[]> noted;
+    /** What is in the parts, by their numbers. */
+    private final Map<Integer, Part> parts = new HashMap<>();
+
     private long fresh;
     private long duplicates;
+    private long stale;
     private long malformed;
     private long newestMicros = Long.MIN_VALUE;
+    private long toldBytes;
 
-    private Batch(Dataset<Row> events) {
-        this.events = events;
-        schema = events.schema();
-        columns = new Columns(schema);
-        Columns columns = this.columns;
-        chunks =
-                events.queryExecution()
-                        .toRdd()
-                        .toJavaRDD()
-                        .mapPartitions(rows -> new Chunk.Packer(columns, rows));
-        chunks.persist(StorageLevel.MEMORY_AND_DISK());
+    Batch(Dataset<Row> messages, boolean asOnePart) {
+        this.messages = messages;
+        columns = new Columns(messages.schema());
+        JavaRDD<InternalRow> read = messages.queryExecution().toRdd().toJavaRDD();
+        rows = asOnePart ? read.coalesce(1) : read;
     }
 
-    static Batch keep(Dataset<Row> events) {
-        return new Batch(events);
+    /** How many parts there are at most; each becomes a file of a table. */
+    public int partsAtMost() {
+        return rows.getNumPartitions();
     }
 
-    /**
-     * Rows of all valid events, known or not. What is made of them brings the index what it needs to know, so
-     * that {@link #decide} needs no pass of its own.
-     */
+    /** Rows of all valid events, new or not. To be read once and wholly, before {@link JobState#decide}. */
     public Dataset<Row> validEvents() {
         CollectionAccumulator<byte[]> noted = new CollectionAccumulator<>();
-        events.sparkSession().sparkContext().register(noted);
+        messages.sparkSession().sparkContext().register(noted);
         this.noted = noted;
         Columns columns = this.columns;
-        // Where chunks are read, not where they are made: a task that is run again may find them made. Spark
-        // takes what the one task brings that ends well.
-        return frame(
-                chunks.flatMap(
-                        chunk -> {
-                            noted.add(chunk.facts());
-                            return chunk.rows();
-                        }),
-                columns::isValid);
+        return frame(rows.mapPartitionsWithIndex((part, in) -> new Noting(part, in, columns, noted), true));
+    }
+
+    /** Read all, in place of {@link #validEvents}, where no row is to be made of them. */
+    public void read() {
+        validEvents().queryExecution().toRdd().toJavaRDD().foreachPartition(in -> in.forEachRemaining(row -> {}));
     }
 
     /**
-     * Ask the index about each valid event, in the order of partitions and offsets: which task has ended first
-     * must not decide which of two copies is the new one, or a batch that is run again has other rows.
+     * Ask the table about each valid event, in the order of partitions and offsets: which task has ended first
+     * must not decide which of two is the new one, or a batch that is run again has other rows.
      */
-    void decide(Predicate<MovieIndex.Fact> isNew) {
-        MovieIndex.Fact fact = new MovieIndex.Fact();
-        Map<Integer, LongStream.Builder> offsets = new HashMap<>();
-        for (ByteBuffer in : factsInOrder()) {
-            malformed += in.getInt();
-            newestMicros = Math.max(newestMicros, in.getLong());
-            while (in.hasRemaining()) {
-                fact.readFrom(in);
-                if (isNew.test(fact)) {
-                    fresh++;
-                } else {
-                    duplicates++;
-                    offsets.computeIfAbsent(fact.partition, key -> LongStream.builder()).add(fact.offset);
-                }
-            }
+    void decide(MovieTable movies) {
+        List<Run> runs = new ArrayList<>();
+        for (byte[] facts : noted.value()) {
+            Part part = new Part(ByteBuffer.wrap(facts), movies);
+            parts.put(part.number, part);
+            malformed += part.malformed;
+            toldBytes += facts.length;
+            newestMicros = Math.max(newestMicros, part.newestMicros);
         }
-        offsets.forEach((partition, found) -> known.put(partition, found.build().sorted().toArray()));
+        noted = null;
+        parts.values().forEach(part -> runs.addAll(part.runs));
+        runs.sort(Comparator.comparingInt(Run::partition).thenComparingLong(Run::offset));
+        for (Run run : runs) {
+            run.part.decide(run, movies);
+        }
+        for (Part part : parts.values()) {
+            part.end();
+            fresh += part.fresh();
+            duplicates += part.duplicates;
+            stale += part.stale;
+        }
     }
 
-    /** The chunks' facts; each chunk has consecutive rows of one partition. */
-    private List<ByteBuffer> factsInOrder() {
-        List<ByteBuffer> found = new ArrayList<>();
-        for (byte[] facts : noted == null ? chunks.map(Chunk::facts).collect() : noted.value()) {
-            found.add(ByteBuffer.wrap(facts));
-        }
-        found.sort(
-                Comparator.<ByteBuffer>comparingInt(in -> in.getInt(0))
-                        .thenComparingLong(in -> in.getLong(Integer.BYTES)));
-        found.forEach(in -> in.position(Integer.BYTES + Long.BYTES));
-        return found;
-    }
-
-    /** Rows of events that were not known before the batch; one row an event. */
+    /** Rows of the new events alone. */
     public Dataset<Row> newEvents() {
-        Columns columns = this.columns;
-        HashMap<Integer, long[]> known = new HashMap<>(this.known);
-        return frame(chunks.flatMap(Chunk::rows), row -> columns.isValid(row) && !columns.isAt(row, known));
+        return chosen(true, part -> part.others, part -> part.valid);
     }
 
     /** Rows of messages that are no events. */
-    public Dataset<Row> malformedEvents() {
-        Columns columns = this.columns;
-        return frame(chunks.flatMap(Chunk::rows), row -> !columns.isValid(row));
+    public Dataset<Row> malformedMessages() {
+        return chosen(false, part -> new int[0], part -> part.malformed);
     }
 
-    private Dataset<Row> frame(JavaRDD<InternalRow> rows, Function<InternalRow, Boolean> wanted) {
+    /** Valid events, or malformed messages, but for some; see that as many are there as were before. */
+    private Dataset<Row> chosen(boolean isValid, Function<Part, int[]> without, ToIntFunction<Part> due) {
+        Map<Integer, int[]> numbers = new HashMap<>();
+        Map<Integer, Integer> counts = new HashMap<>();
+        for (Part part : parts.values()) {
+            numbers.put(part.number, without.apply(part));
+            counts.put(part.number, due.applyAsInt(part));
+        }
+        Columns columns = this.columns;
+        return frame(
+                rows.mapPartitionsWithIndex(
+                        (part, in) -> new Chosen(in, columns, isValid, numbers.get(part), counts.get(part)), true));
+    }
+
+    private Dataset<Row> frame(JavaRDD<InternalRow> rows) {
         org.apache.spark.sql.classic.SparkSession spark =
-                (org.apache.spark.sql.classic.SparkSession) events.sparkSession();
-        return spark.internalCreateDataFrame(rows.filter(wanted).rdd(), schema, false);
+                (org.apache.spark.sql.classic.SparkSession) messages.sparkSession();
+        return spark.internalCreateDataFrame(rows.rdd(), messages.schema(), false);
+    }
+
+    /** The parts that have new events. */
+    public int[] freshParts() {
+        return numbers(part -> part.fresh() > 0);
+    }
+
+    /** The parts that have messages which are no events. */
+    public int[] malformedParts() {
+        return numbers(part -> part.malformed > 0);
+    }
+
+    private int[] numbers(Predicate<Part> which) {
+        return parts.values().stream().filter(which).mapToInt(part -> part.number).sorted().toArray();
     }
 
     public long fresh() {
@@ -137,8 +145,17 @@ public final class Batch implements AutoCloseable {
         return duplicates;
     }
 
+    public long stale() {
+        return stale;
+    }
+
     public long malformed() {
         return malformed;
+    }
+
+    /** How much the executors have told the driver of the batch. */
+    public long toldBytes() {
+        return toldBytes;
     }
 
     /** The time of the newest message, in seconds since 1970; 0 of no message. */
@@ -146,9 +163,182 @@ public final class Batch implements AutoCloseable {
         return newestMicros == Long.MIN_VALUE ? 0 : newestMicros / 1e6;
     }
 
-    /** Let the executors drop the rows. */
-    @Override
-    public void close() {
-        chunks.unpersist(false);
+    /** Passes some rows of a part on. */
+    private abstract static class Passing implements Iterator<InternalRow> {
+        private final Iterator<InternalRow> in;
+        private InternalRow next;
+        private boolean hasEnded;
+
+        Passing(Iterator<InternalRow> in) {
+            this.in = in;
+        }
+
+        abstract boolean isWanted(InternalRow row);
+
+        /** Called once, behind the last row. */
+        abstract void end();
+
+        @Override
+        public final boolean hasNext() {
+            while (next == null && in.hasNext()) {
+                InternalRow row = in.next();
+                next = isWanted(row) ? row : null;
+            }
+            if (next == null && !hasEnded) {
+                hasEnded = true;
+                end();
+            }
+            return next != null;
+        }
+
+        @Override
+        public final InternalRow next() {
+            InternalRow row = next;
+            next = null;
+            return row;
+        }
     }
+
+    /** Passes the valid events on, and notes what the driver needs to know of the part. */
+    private static final class Noting extends Passing {
+        private final Columns columns;
+        private final Facts facts;
+        private final CollectionAccumulator<byte[]> noted;
+
+        Noting(int part, Iterator<InternalRow> in, Columns columns, CollectionAccumulator<byte[]> noted) {
+            super(in);
+            this.columns = columns;
+            this.noted = noted;
+            facts = new Facts(part, columns);
+        }
+
+        @Override
+        boolean isWanted(InternalRow row) {
+            facts.add(row);
+            return columns.isValid(row);
+        }
+
+        @Override
+        void end() {
+            // Spark drops what an attempt has noted that does not end well.
+            noted.add(facts.bytes());
+        }
+    }
+
+    /** Passes the valid events on without some of them, or the malformed messages; and counts them. */
+    private static final class Chosen extends Passing {
+        private final Columns columns;
+        private final boolean isValid;
+        private final int[] without;
+        private final int due;
+        private int seen;
+        private int left;
+
+        Chosen(Iterator<InternalRow> in, Columns columns, boolean isValid, int[] without, int due) {
+            super(in);
+            this.columns = columns;
+            this.isValid = isValid;
+            this.without = without;
+            this.due = due;
+        }
+
+        @Override
+        boolean isWanted(InternalRow row) {
+            if (columns.isValid(row) != isValid) {
+                return false;
+            }
+            int number = seen++;
+            if (left < without.length && without[left] == number) {
+                left++;
+                return false;
+            }
+            return true;
+        }
+
+        @Override
+        void end() {
+            if (seen != due) {
+                throw new IllegalStateException(
+                        String.format(
+                                "The topic gives %d messages where it gave %d a moment ago: some were deleted.",
+                                seen, due));
+            }
+        }
+    }
+
+    /** What the driver knows of a part. */
+    private static final class Part {
+        private final int number;
+        private final int malformed;
+        private final long newestMicros;
+        private final int[] lists;
+        private final List<Run> runs = new ArrayList<>();
+        private final int valid;
+        /** Of the valid events, the numbers of those that are not new; sorted when all is decided. */
+        private int[] others;
+
+        private IntStream.Builder otherNumbers = IntStream.builder();
+        private ByteBuffer facts;
+        private int duplicates;
+        private int stale;
+
+        /** Read what {@link Facts#bytes} gives. */
+        Part(ByteBuffer in, MovieTable movies) {
+            number = in.getInt();
+            malformed = in.getInt();
+            newestMicros = in.getLong();
+            lists = new int[in.getInt()];
+            for (int list = 0; list < lists.length; list++) {
+                byte[] text = new byte[in.getInt()];
+                in.get(text);
+                lists[list] = movies.genreList(new String(text, StandardCharsets.UTF_8));
+            }
+            ByteBuffer runs = in.slice(in.position() + Integer.BYTES, in.getInt() * Facts.RUN_BYTES);
+            in.position(in.position() + runs.capacity());
+            valid = in.getInt();
+            facts = in.slice();
+            while (runs.hasRemaining()) {
+                int partition = runs.getInt();
+                long offset = runs.getLong();
+                int first = runs.getInt();
+                int end = runs.hasRemaining() ? runs.getInt(runs.position() + Facts.RUN_BYTES - Integer.BYTES) : valid;
+                this.runs.add(new Run(this, partition, offset, first, end));
+            }
+        }
+
+        private int fresh() {
+            return valid - duplicates - stale;
+        }
+
+        /** Keep what is decided alone. */
+        private void end() {
+            others = otherNumbers.build().sorted().toArray();
+            otherNumbers = null;
+            facts = null;
+        }
+
+        /** The events of a run, one after the other. */
+        private void decide(Run run, MovieTable movies) {
+            for (int event = run.first; event < run.end; event++) {
+                int at = event * Facts.BYTES;
+                int list = facts.getInt(at + 3 * Long.BYTES);
+                boolean isNumbered = list >= 0;
+                MovieTable.Verdict verdict =
+                        movies.take(
+                                facts.getLong(at),
+                                facts.getLong(at + Long.BYTES),
+                                facts.getLong(at + 2 * Long.BYTES),
+                                isNumbered,
+                                lists[isNumbered ? list : ~list]);
+                if (verdict != MovieTable.Verdict.NEW) {
+                    otherNumbers.add(event);
+                    stale += verdict == MovieTable.Verdict.STALE ? 1 : 0;
+                    duplicates += verdict == MovieTable.Verdict.STALE ? 0 : 1;
+                }
+            }
+        }
+    }
+
+    /** Events of a part that stand one behind the other in a partition of the topic. */
+    private record Run(Part part, int partition, long offset, int first, int end) {}
 }

@@ -15,15 +15,13 @@ import org.apache.spark.sql.Row;
 public final class JobState {
     private static final int FEWEST_CHANGES_A_SNAPSHOT = 50_000;
 
-    private final MovieIndex index;
-    private final IndexFiles files;
+    private final MovieTable movies = new MovieTable();
+    private final StateFiles files;
     private final int batchesASnapshot;
-    private MovieIndex.Delta delta;
     private long changesSinceSnapshot;
     private long snapshotBatch;
 
-    private JobState(MovieIndex index, IndexFiles files, int batchesASnapshot) {
-        this.index = index;
+    private JobState(StateFiles files, int batchesASnapshot) {
         this.files = files;
         this.batchesASnapshot = batchesASnapshot;
     }
@@ -34,77 +32,80 @@ public final class JobState {
      * @param folder where its files lie, as a URI
      * @param out the folder by way of which they get there ({@link Outlet}); null in an object store
      * @param lastBatch the last batch that Spark's checkpoint says is done; -1 for none
-     * @param retentionDays how long an event id is known after it was last seen
      * @param batchesASnapshot a snapshot is written after so many batches at the latest: what a start
      *     reads is bounded
-     * @throws IndexDamagedException a file is missing or damaged; the text names it
-     * @throws IndexTooLargeException the heap is too small for it; the text says how large it must be
+     * @throws StateDamagedException a file is missing, damaged, or of an older format; the text names it
      */
     public static JobState open(
+            String folder, String out, Configuration configuration, long lastBatch, int batchesASnapshot)
+            throws IOException {
+        JobState state = new JobState(new StateFiles(folder, out, configuration), batchesASnapshot);
+        state.snapshotBatch = state.files.load(lastBatch, state.movies::readFrom);
+        return state;
+    }
+
+    /**
+     * Make the state after a batch of what silver has, in place of files of an older format.
+     *
+     * @param latest a row of each movie, in columns of transformations.parse_events; null of none
+     */
+    public static JobState make(
             String folder,
             String out,
             Configuration configuration,
             long lastBatch,
-            int retentionDays,
-            int batchesASnapshot)
+            int batchesASnapshot,
+            Dataset<Row> latest)
             throws IOException {
-        JobState state =
-                new JobState(
-                        new MovieIndex(retentionDays), new IndexFiles(folder, out, configuration), batchesASnapshot);
-        state.snapshotBatch = state.files.load(lastBatch, state.index::readFrom);
-        state.index.checkRoom();
+        JobState state = new JobState(new StateFiles(folder, out, configuration), batchesASnapshot);
+        if (latest != null) {
+            Batch batch = state.begin(latest, false);
+            batch.read();
+            state.decide(batch);
+        }
+        state.writeSnapshot(lastBatch);
         return state;
     }
 
-    /** Keep a batch's rows (columns of schema.EVENT_SCHEMA) once they are read. */
-    public Batch begin(Dataset<Row> events) {
-        return Batch.keep(events);
+    /** Take a batch's messages (columns of transformations.parse_events), as one part if they are few. */
+    public Batch begin(Dataset<Row> messages, boolean asOnePart) {
+        return new Batch(messages, asOnePart);
     }
 
-    /**
-     * Tell a batch's new events from known ones.
-     *
-     * @param plannedAt when Spark has planned the batch, by its checkpoint, in milliseconds since 1970: the
-     *     same however often, and whenever, the batch is run
-     * @param plannedBefore the same of the batch before; of the first batch its own
-     */
-    public void decide(Batch batch, long plannedAt, long plannedBefore) {
-        delta = new MovieIndex.Delta();
-        index.beginBatch(plannedAt, plannedBefore);
-        batch.decide(fact -> index.add(fact, delta));
+    /** Tell a batch's new events from the others. */
+    public void decide(Batch batch) {
+        batch.decide(movies);
     }
 
-    /** Write what the batch changed. To be called when its rows are in the tables. */
+    /** Write what the batch changed, or all there is. To be called when its rows are in the tables. */
     public void save(long batchId) throws IOException {
-        files.writeDelta(batchId, delta::writeTo);
-        changesSinceSnapshot += delta.size();
-        delta = null;
-        long due = Math.max(FEWEST_CHANGES_A_SNAPSHOT, (index.ids() + (long) index.movies()) / 2);
+        changesSinceSnapshot += movies.changes();
+        long due = Math.max(FEWEST_CHANGES_A_SNAPSHOT, movies.size() / 2);
         if (changesSinceSnapshot > due || batchId - snapshotBatch >= batchesASnapshot) {
-            index.forget();
-            files.writeSnapshot(batchId, index::writeTo);
-            snapshotBatch = batchId;
-            changesSinceSnapshot = 0;
+            writeSnapshot(batchId);
+        } else {
+            files.writeDelta(batchId, movies::writeChanges);
         }
+    }
+
+    private void writeSnapshot(long batchId) throws IOException {
+        files.writeSnapshot(batchId, movies::writeAll);
+        snapshotBatch = batchId;
+        changesSinceSnapshot = 0;
     }
 
     /** Movies by genre. */
     public Map<String, Long> counts() {
-        return index.counts();
-    }
-
-    /** Event ids that are known. */
-    public long ids() {
-        return index.ids();
+        return movies.counts();
     }
 
     /** Movies that are known. */
     public long movies() {
-        return index.movies();
+        return movies.size();
     }
 
-    /** Memory that the index takes. */
+    /** Memory that they take. */
     public long bytes() {
-        return index.bytes();
+        return movies.bytes();
     }
 }

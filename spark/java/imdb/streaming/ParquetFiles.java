@@ -1,20 +1,15 @@
 package imdb.streaming;
 
 import java.io.IOException;
-import java.util.HashMap;
-import java.util.List;
 import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
 import org.apache.parquet.example.data.Group;
 import org.apache.parquet.example.data.simple.SimpleGroupFactory;
-import org.apache.parquet.hadoop.ParquetFileReader;
 import org.apache.parquet.hadoop.ParquetFileWriter;
 import org.apache.parquet.hadoop.ParquetWriter;
 import org.apache.parquet.hadoop.example.ExampleParquetWriter;
 import org.apache.parquet.hadoop.metadata.CompressionCodecName;
-import org.apache.parquet.hadoop.metadata.FileMetaData;
-import org.apache.parquet.hadoop.util.HadoopInputFile;
 import org.apache.parquet.hadoop.util.HadoopOutputFile;
 import org.apache.parquet.schema.MessageType;
 import org.apache.parquet.schema.MessageTypeParser;
@@ -26,40 +21,6 @@ public final class ParquetFiles {
                     "message spark_schema { optional binary genre (STRING); optional int64 movie_count; }");
 
     private ParquetFiles() {}
-
-    /**
-     * Put the row groups of several files of one schema behind each other, as they are, into one file.
-     *
-     * @return how many rows they have
-     */
-    public static long concatenate(List<String> parts, String target, Configuration configuration) throws IOException {
-        FileMetaData common = null;
-        ParquetFileWriter writer = null;
-        long rows = 0;
-        for (String part : parts) {
-            HadoopInputFile file = HadoopInputFile.fromPath(new Path(part), configuration);
-            try (ParquetFileReader reader = ParquetFileReader.open(file)) {
-                rows += reader.getRecordCount();
-                common = reader.getFooter().getFileMetaData();
-            }
-            if (writer == null) {
-                writer =
-                        new ParquetFileWriter(
-                                HadoopOutputFile.fromPath(new Path(target), configuration),
-                                common.getSchema(),
-                                ParquetFileWriter.Mode.OVERWRITE,
-                                ParquetWriter.DEFAULT_BLOCK_SIZE,
-                                ParquetWriter.MAX_PADDING_SIZE_DEFAULT);
-                writer.start();
-            }
-            writer.appendFile(file);
-        }
-        if (writer == null) {
-            throw new IllegalArgumentException("There is no file to concatenate.");
-        }
-        writer.end(new HashMap<>(common.getKeyValueMetaData()));
-        return rows;
-    }
 
     /** Write the table genre_counts, rows in the order of the map. */
     public static void writeCounts(Map<String, ? extends Number> counts, String target, Configuration configuration)

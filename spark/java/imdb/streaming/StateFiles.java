@@ -30,15 +30,19 @@ import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 
 /**
- * The index on disk or in an object store: `delta-N` is what batch N changed, `snapshot-N` all there was
- * after it. The index after batch N is the latest snapshot up to N and the deltas behind it, up to N.
+ * The job's state on disk or in an object store: `delta-N` is what batch N changed, `snapshot-N` all there was
+ * after it; a batch writes one of them. The state after batch N is the latest snapshot up to N and the deltas
+ * behind it, up to N.
  *
  * <p>A file ends with the CRC-32 of what is before it. It appears whole: by a rename from the {@link Outlet}, in an
  * object store when its upload is completed.
  */
-final class IndexFiles {
+final class StateFiles {
     /** Changes with the format. */
-    private static final long MAGIC = 0x494d444249445831L; // "IMDBIDX1"
+    private static final long MAGIC = 0x494d444256455231L; // "IMDBVER1"
+
+    /** Of files with the ids of events, and of movies by time. */
+    private static final long OLD_MAGIC = 0x494d444249445831L; // "IMDBIDX1"
 
     private static final Pattern NAME = Pattern.compile("(delta|snapshot)-([0-9]{10})");
 
@@ -47,7 +51,7 @@ final class IndexFiles {
     private final Outlet outlet;
 
     /** Files of a folder; `out` is the {@link Outlet}'s, null in an object store. */
-    IndexFiles(String folder, String out, Configuration configuration) throws IOException {
+    StateFiles(String folder, String out, Configuration configuration) throws IOException {
         this.folder = new Path(folder);
         this.outlet = out == null ? null : new Outlet(out);
         this.files = this.folder.getFileSystem(configuration);
@@ -63,10 +67,10 @@ final class IndexFiles {
     }
 
     /**
-     * Read the index after a batch.
+     * Read the state after a batch.
      *
      * @return the batch of the snapshot that it was read from, -1 if there was none
-     * @throws IndexDamagedException a file is missing or is not what was written
+     * @throws StateDamagedException a file is missing or is not what was written
      */
     long load(long lastBatch, Reader reader) throws IOException {
         Long snapshot = list("snapshot").floorKey(lastBatch);
@@ -85,20 +89,24 @@ final class IndexFiles {
         CRC32 sum = new CRC32();
         try (DataInputStream raw = new DataInputStream(new BufferedInputStream(files.open(path), 1 << 20))) {
             DataInputStream in = new DataInputStream(new CheckedInputStream(raw, sum));
-            if (in.readLong() != MAGIC || in.readLong() != batch) {
-                throw new IndexDamagedException(path + " is not of this format, or of another batch.");
+            long magic = in.readLong();
+            if (magic == OLD_MAGIC) {
+                throw new StateDamagedException.Outdated(path + " is of an older version of the job.");
+            }
+            if (magic != MAGIC || in.readLong() != batch) {
+                throw new StateDamagedException(path + " is not of this format, or of another batch.");
             }
             reader.readFrom(in);
             long computed = sum.getValue();
             if (raw.readLong() != computed) {
-                throw new IndexDamagedException(path + " is damaged: its checksum does not fit.");
+                throw new StateDamagedException(path + " is damaged: its checksum does not fit.");
             }
         } catch (FileNotFoundException error) {
-            throw new IndexDamagedException(path + " is missing.");
+            throw new StateDamagedException(path + " is missing.");
         } catch (ChecksumException error) {
-            throw new IndexDamagedException(path + " is damaged: " + error.getMessage());
+            throw new StateDamagedException(path + " is damaged: " + error.getMessage());
         } catch (EOFException error) {
-            throw new IndexDamagedException(path + " is cut short.");
+            throw new StateDamagedException(path + " is cut short.");
         }
     }
 
@@ -156,14 +164,14 @@ final class IndexFiles {
 
     private static void write(OutputStream raw, long batch, Writer writer) throws IOException {
         CRC32 sum = new CRC32();
-        BufferedOutputStream buffered = new BufferedOutputStream(raw, 1 << 20);
-        DataOutputStream out = new DataOutputStream(new CheckedOutputStream(buffered, sum));
+        DataOutputStream out =
+                new DataOutputStream(new BufferedOutputStream(new CheckedOutputStream(raw, sum), 1 << 20));
         out.writeLong(MAGIC);
         out.writeLong(batch);
         writer.writeTo(out);
         out.flush();
-        new DataOutputStream(buffered).writeLong(sum.getValue());
-        buffered.flush();
+        out.writeLong(sum.getValue());
+        out.flush();
     }
 
     private Path path(String kind, long batch) {

@@ -180,7 +180,7 @@ def render_streaming(streaming: dict[str, Any] | None) -> Iterator[str]:
     yield (
         f"Streaming  run {streaming['run_id']}: {number(streaming['silver_rows'])} rows in silver, "
         f"{number(streaming['dead_letters'])} dead letters, "
-        f"{number(streaming['duplicates'])} sent again"
+        f"{number(streaming['duplicates'])} sent again, {number(streaming['stale'])} stale"
     )
     query = streaming["query"]
     lag = "unknown" if query["lag"] is None else number(query["lag"])

@@ -3,4 +3,4 @@
 The way of a record: download -> prepare -> records -> outbox -> send.
 """
 
-__version__ = "0.2.1"
+__version__ = "0.3.0"

@@ -21,6 +21,7 @@ STATUS = {
     "silver_rows": 0,
     "dead_letters": 0,
     "duplicates": 0,
+    "stale": 0,
     "lost_messages": 0,
     "started_at": "2026-01-01T00:00:00+00:00",
     "updated_at": "2026-01-01T00:00:00+00:00",

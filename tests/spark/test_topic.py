@@ -20,7 +20,7 @@ from kafka.admin import KafkaAdminClient, NewPartitions, NewTopic
 from kafka.errors import InvalidTimestampError, TopicAlreadyExistsError
 from pyspark.sql import SparkSession
 
-from imdb_streaming import cli, contract, files, guards, job, jvm, locks, runs, session
+from imdb_streaming import cli, contract, files, guards, job, jvm, locks, runs, session, sinks
 from imdb_streaming.compact import CompactionCutOffError, compact
 from imdb_streaming.executors import ExecutorWatch
 from imdb_streaming.guards import StartRefusedError
@@ -203,6 +203,40 @@ def test_messages_of_aborted_transactions_become_no_rows(
     (config.checkpoint_folder / "commits" / "0").unlink()
     run(spark, config)
     assert [tconst for tconst, _ in rows(spark, config)] == read
+
+
+def test_large_batch_is_cut_by_offsets_into_the_same_files_each_time(
+    spark: SparkSession,
+    here: dict[str, str],
+    movie: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (session, sinks):
+        monkeypatch.setattr(module, "MESSAGES_A_PART", 2)
+    config = load_config(here)
+    send(config, *(movie | {"tconst": f"tt1{number}"} for number in range(5)))
+    # A movie that goes to another partition, as when one was added, and a copy.
+    send(config, movie | {"tconst": "tt2"}, movie | {"tconst": "tt10"}, partition=1)
+    load = run(spark, config)
+    files = {path: path.read_bytes() for path in config.silver_folder.glob("*.parquet")}
+    names = {f"main-0000000000-{part:04d}.parquet" for part in range(4)}
+    assert {path.name for path in files} == names
+    assert load.sink.totals.duplicates == 1
+    expected = ["tt10", "tt11", "tt12", "tt13", "tt14", "tt2"]
+    assert [tconst for tconst, _ in rows(spark, config)] == expected
+
+    (config.checkpoint_folder / "commits" / "0").unlink()
+    load = run(spark, config)
+    assert {path: path.read_bytes() for path in config.silver_folder.glob("*.parquet")} == files
+    assert load.sink.table_rows == 6
+    # Its parts become one file, with those of others or not.
+    send(config, movie | {"tconst": "tt3"})
+    run(spark, config)
+    compact(spark, config)
+    assert [path.name for path in config.silver_folder.glob("*.parquet")] == [
+        "main-0000000000_0000000001.parquet"
+    ]
+    assert [tconst for tconst, _ in rows(spark, config)] == [*expected, "tt3"]
 
 
 def test_batch_without_a_message_but_of_aborted_transactions_adds_nothing(

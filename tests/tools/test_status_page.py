@@ -18,6 +18,7 @@ STREAMING: dict[str, Any] = {
     "silver_rows": 7,
     "dead_letters": 0,
     "duplicates": 0,
+    "stale": 0,
 }
 
 

@@ -94,17 +94,17 @@ class Batch:
         """The rows of the new events alone. Reads the messages again, from the same offsets."""
         return DataFrame(self._batch.newEvents(), self._spark)
 
-    def fresh_parts(self) -> list[int]:
-        """The parts that have new events."""
-        return list(self._batch.freshParts())
+    def fresh_parts(self) -> dict[int, int]:
+        """The parts that have new events: as Spark numbers them, their places in the topic."""
+        return {int(part): int(place) for part, place in self._batch.freshParts().items()}
 
     def malformed_messages(self) -> DataFrame:
         """The rows of messages that are no events. Reads the messages again."""
         return DataFrame(self._batch.malformedMessages(), self._spark)
 
-    def malformed_parts(self) -> list[int]:
-        """The parts that have messages which are no events."""
-        return list(self._batch.malformedParts())
+    def malformed_parts(self) -> dict[int, int]:
+        """The parts that have messages which are no events, likewise."""
+        return {int(part): int(place) for part, place in self._batch.malformedParts().items()}
 
 
 class JobState:

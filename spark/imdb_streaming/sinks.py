@@ -205,7 +205,7 @@ class MovieSink:
             kept = self.spark.read.parquet(*map(uri, before)).select(here)
             letters = letters.join(kept, here, "left_anti").select(letters.columns).coalesce(1)
             new = letters.count()
-            count, parts = kept.count() + new, [0] if new else []
+            count, parts = kept.count() + new, {0: 0} if new else {}
         if parts:
             staged = self._stage(letters, DEAD_LETTERS, batch_id)
             is_alone = batch.parts_at_most == 1
@@ -243,14 +243,14 @@ class MovieSink:
         staged: Place,
         table: str,
         batch_id: int,
-        parts: list[int],
+        parts: dict[int, int],
         is_alone: bool,
         keeps: bool,
     ) -> Place:
         """Give the files of these parts their names in the table; which they are, `*` of several.
 
-        A part that `is_alone` needs no number. What the batch has there already stays if it `keeps`
-        that, and else is replaced.
+        Parts have their places in the topic as numbers; one that `is_alone` needs none. What the
+        batch has there already stays if it `keeps` that, and else is replaced.
         """
         found = {
             int(match[1]): path
@@ -266,7 +266,9 @@ class MovieSink:
         before = self._files_before(table, batch_id)
         first = 1 + max(map(_part_of, before), default=-1) if keeps else 0
         name = f"{self.config.run_id}-{batch_id:010d}"
-        targets = {part: folder / f"{name}-{first + part:04d}.parquet" for part in parts}
+        targets = {
+            part: folder / f"{name}-{first + place:04d}.parquet" for part, place in parts.items()
+        }
         if is_alone and not first:
             targets = {0: folder / f"{name}.parquet"}
         with tables_locked(self.config):
@@ -282,7 +284,7 @@ class MovieSink:
                     put_in_place(found[part], targets[part], self.config.out_folder)
         remove_tree(staged)
         self.steps += 1
-        return targets[parts[0]] if len(parts) == 1 else folder / f"{name}-*.parquet"
+        return next(iter(targets.values())) if len(parts) == 1 else folder / f"{name}-*.parquet"
 
 
 def _part_of(path: Place) -> int:

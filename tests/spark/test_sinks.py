@@ -148,12 +148,12 @@ def test_large_batch_becomes_a_file_of_each_part(
     assert names(prepared.silver_folder) == sorted(path.name for path in before)
     assert again.table_rows == 100
     assert {path: path.read_bytes() for path in before} == before
-    # Parts without a new event have no file.
+    # Parts without a new event have no file; numbers go by the places in the topic.
     again(frame(spark, event(101), event(3), event(3)), 1)
     assert names(prepared.silver_folder)[2:] == ["main-0000000001.parquet"]
     planned[2] = LARGE
     again(frame(spark, event(200), event(201), event(3), event(3)), 2)
-    assert names(prepared.silver_folder)[3:] == ["main-0000000002-0000.parquet"]
+    assert names(prepared.silver_folder)[3:] == ["main-0000000002-0001.parquet"]
 
 
 def test_batch_that_is_cut_otherwise_when_it_is_run_again_has_no_row_twice(
@@ -186,7 +186,7 @@ def test_what_the_driver_is_told_of_a_message_is_bounded(
     batch.decide()
     assert (batch.fresh, batch.malformed) == (1000, 50)
     # The part, its list of genres, and its partition of the topic, besides.
-    assert batch._batch.toldBytes() == 28 * 1000 + 28 + (4 + len("7:Drama")) + 16
+    assert batch._batch.toldBytes() == 28 * 1000 + 40 + (4 + len("7:Drama")) + 16
 
 
 def test_event_sent_again_is_kept_once(spark: SparkSession, prepared: Config) -> None:
@@ -508,7 +508,7 @@ def test_crash_between_the_files_of_a_batch_leaves_each_row_once(
         *(event(1, "new e1", tconst=f"tt{int.from_bytes(b'e1')}", version=2), event(3, version=1)),
         malformed(1),
     )
-    put, left = sinks.put_in_place, [renamed]
+    put, left = files.put_in_place, [renamed]
 
     def put_or_crash(*given: Any) -> None:
         if not left[0]:

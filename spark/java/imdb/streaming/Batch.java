@@ -85,7 +85,11 @@ public final class Batch {
         for (Run run : runs) {
             run.part.decide(run, movies);
         }
+        List<Part> read = new ArrayList<>(parts.values());
+        read.removeIf(part -> part.partition == Integer.MIN_VALUE);
+        read.sort(Comparator.<Part>comparingInt(part -> part.partition).thenComparingLong(part -> part.offset));
         for (Part part : parts.values()) {
+            part.place = read.indexOf(part);
             part.end();
             fresh += part.fresh();
             duplicates += part.duplicates;
@@ -123,18 +127,23 @@ public final class Batch {
         return spark.internalCreateDataFrame(rows.rdd(), messages.schema(), false);
     }
 
-    /** The parts that have new events. */
-    public int[] freshParts() {
-        return numbers(part -> part.fresh() > 0);
+    /**
+     * The parts that have new events, by their numbers here, and their places among all: the numbers are others
+     * when the batch is run again, as Spark takes the partitions of the topic in any order.
+     */
+    public Map<Integer, Integer> freshParts() {
+        return places(part -> part.fresh() > 0);
     }
 
-    /** The parts that have messages which are no events. */
-    public int[] malformedParts() {
-        return numbers(part -> part.malformed > 0);
+    /** The parts that have messages which are no events, likewise. */
+    public Map<Integer, Integer> malformedParts() {
+        return places(part -> part.malformed > 0);
     }
 
-    private int[] numbers(Predicate<Part> which) {
-        return parts.values().stream().filter(which).mapToInt(part -> part.number).sorted().toArray();
+    private Map<Integer, Integer> places(Predicate<Part> which) {
+        Map<Integer, Integer> places = new HashMap<>();
+        parts.values().stream().filter(which).forEach(part -> places.put(part.number, part.place));
+        return places;
     }
 
     public long fresh() {
@@ -269,6 +278,10 @@ public final class Batch {
     /** What the driver knows of a part. */
     private static final class Part {
         private final int number;
+        /** Where its first message is in the topic; there is none where the partition is the least number. */
+        private final int partition;
+
+        private final long offset;
         private final int malformed;
         private final long newestMicros;
         private final int[] lists;
@@ -279,12 +292,15 @@ public final class Batch {
 
         private IntStream.Builder otherNumbers = IntStream.builder();
         private ByteBuffer facts;
+        private int place;
         private int duplicates;
         private int stale;
 
         /** Read what {@link Facts#bytes} gives. */
         Part(ByteBuffer in, MovieTable movies) {
             number = in.getInt();
+            partition = in.getInt();
+            offset = in.getLong();
             malformed = in.getInt();
             newestMicros = in.getLong();
             lists = new int[in.getInt()];

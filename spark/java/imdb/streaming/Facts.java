@@ -13,7 +13,7 @@ import org.apache.spark.unsafe.types.UTF8String;
 
 /**
  * Collects what the driver needs to know of a part of a batch: {@value #BYTES} bytes of each valid event, each list of
- * genres once, {@value #RUN_BYTES} bytes for each partition of the topic, and 28 for the part.
+ * genres once, {@value #RUN_BYTES} bytes for each partition of the topic, and 40 for the part.
  */
 final class Facts {
     /** Key of the movie, version, digest of the content; number of the list of genres, ~ where a time stands in. */
@@ -32,6 +32,8 @@ final class Facts {
     private ByteBuffer events = ByteBuffer.allocate(1 << 16);
     private int partition = Integer.MIN_VALUE;
     private long offset;
+    private int firstPartition = Integer.MIN_VALUE;
+    private long firstOffset;
     private int valid;
     private int malformed;
     private long newest = Long.MIN_VALUE;
@@ -42,6 +44,10 @@ final class Facts {
     }
 
     void add(InternalRow row) {
+        if (firstPartition == Integer.MIN_VALUE) {
+            firstPartition = columns.partition(row);
+            firstOffset = columns.offset(row);
+        }
         newest = Math.max(newest, columns.micros(row));
         if (!columns.isValid(row)) {
             malformed++;
@@ -99,8 +105,8 @@ final class Facts {
     /** All of it; {@link Batch} reads it. */
     byte[] bytes() {
         ByteArrayOutputStream out = new ByteArrayOutputStream(events.position() + 1024);
-        out.writeBytes(
-                ByteBuffer.allocate(20).putInt(part).putInt(malformed).putLong(newest).putInt(lists.size()).array());
+        ByteBuffer head = ByteBuffer.allocate(32).putInt(part).putInt(firstPartition).putLong(firstOffset);
+        out.writeBytes(head.putInt(malformed).putLong(newest).putInt(lists.size()).array());
         for (UTF8String list : lists.keySet()) {
             byte[] text = texts.get(list).getBytes(StandardCharsets.UTF_8);
             out.writeBytes(ByteBuffer.allocate(Integer.BYTES).putInt(text.length).array());

@@ -71,7 +71,10 @@ def test_run_reads_nothing_of_what_is_prepared(
     assert len(reads) == 4
     assert setting.run() == 0
     assert len(reads) == 4
-    assert sent(setting) == expected
+    # Each run is a version of its own.
+    assert [it._replace(version=b"") for it in sent(setting)] == [
+        it._replace(version=b"") for it in expected
+    ]
     assert len(expected) == setting.summary.kept
 
 

@@ -97,7 +97,8 @@ class Readers:
         # A movie that changes back has an event id twice.
         ids = ["event_id", "tconst", "kafka_timestamp"]
         places = ["partition", "offset"]
-        select_ids = "select event_id, tconst, kafka_timestamp from read_parquet(?)"
+        # As a number: as a time it would need a library that nothing else needs.
+        select_ids = "select event_id, tconst, epoch_us(kafka_timestamp) from read_parquet(?)"
         select_places = 'select "partition", "offset" from read_parquet(?)'
         select_counts = "select genre, movie_count from read_parquet(?)"
         select_csv = "select genre, movie_count from read_csv(?, header = true)"

@@ -69,6 +69,15 @@ def test_offers_what_the_inventory_says(host: Host, variables: HostVariables) ->
     assert state["memory"] == variables["spark_worker_memory_mb"]
 
 
+def test_its_count_is_looked_at(host: Host) -> None:
+    worker = host.check_output("systemctl show --property=MainPID --value spark-worker")
+    with host.sudo():
+        beside = host.check_output("pgrep --parent %s --full spark-worker-count", worker)
+        asked_as_itself = host.run("sudo -u spark /usr/local/bin/spark-worker-ask")
+    assert len(beside.split()) == 1
+    assert asked_as_itself.rc == 0, asked_as_itself.stderr
+
+
 def test_executors_write_little_and_within_bounds(host: Host, variables: HostVariables) -> None:
     with host.sudo():
         settings = host.check_output("cat /etc/spark/spark-defaults.conf")

@@ -19,6 +19,11 @@ locals {
     regex("(?m)^pipeline_security: *(true|false)", local.own_knobs)[0],
     regex("(?m)^pipeline_security: *(true|false)", file("${local.knobs}/knobs.yml"))[0],
   ))
+  # pipeline_monitoring likewise: which of the metrics' ports is in use.
+  monitoring = tobool(try(
+    regex("(?m)^pipeline_monitoring: *(true|false)", local.own_knobs)[0],
+    regex("(?m)^pipeline_monitoring: *(true|false)", file("${local.knobs}/knobs.yml"))[0],
+  ))
   flows = [for it in yamldecode(file("${local.knobs}/flows.yml")).pipeline_flows : {
     name     = it.for
     from     = it.from
@@ -26,7 +31,7 @@ locals {
     port     = it.port
     protocol = try(it.protocol, "tcp")
     ports    = local.ports[it.port] == 0 ? local.ports.pipeline_any_port : [local.ports[it.port], local.ports[it.port] + try(it.more, 0)]
-  } if(local.ports[it.port] != 0 || try(it.any, false)) && (try(it.secured, true) || !local.secured)]
+  } if(local.ports[it.port] != 0 || try(it.any, false)) && (try(it.secured, true) || !local.secured) && try(it.monitored, local.monitoring) == local.monitoring]
 
   shapes    = { for key, host in var.hosts : key => length(host.groups) == 0 ? "bare" : join("+", sort(host.groups)) }
   shape_set = toset(values(local.shapes))

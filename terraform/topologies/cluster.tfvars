@@ -9,7 +9,7 @@ hosts = {
   core-3 = { groups = ["zookeeper", "kafka"], cpus = 2, memory_mb = 8192, disk_gb = 20, rack = "c" }
 
   spark-1 = { groups = ["spark_master"], cpus = 1, memory_mb = 2048, disk_gb = 20 }
-  spark-2 = { groups = ["spark_master"], cpus = 1, memory_mb = 2048, disk_gb = 20 }
+  spark-2 = { groups = ["spark_master", "monitoring"], cpus = 1, memory_mb = 2048, disk_gb = 20 }
 
   worker-1 = { groups = ["spark_worker"], cpus = 2, memory_mb = 4096, disk_gb = 20 }
   worker-2 = { groups = ["spark_worker"], cpus = 2, memory_mb = 4096, disk_gb = 20 }

@@ -3,7 +3,7 @@
 replication_factor = 3
 
 hosts = {
-  core-1 = { groups = ["zookeeper", "kafka", "spark_master"], cpus = 2, memory_mb = 4096, disk_gb = 20, rack = "a" }
+  core-1 = { groups = ["zookeeper", "kafka", "spark_master", "monitoring"], cpus = 2, memory_mb = 4096, disk_gb = 20, rack = "a" }
   core-2 = {
     groups    = ["zookeeper", "kafka", "spark_master", "spark_worker", "streaming", "producer"]
     cpus      = 2

@@ -10,7 +10,15 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-GROUPS = {"zookeeper", "kafka", "spark_master", "spark_worker", "streaming", "producer"}
+GROUPS = {
+    "zookeeper",
+    "kafka",
+    "spark_master",
+    "spark_worker",
+    "streaming",
+    "producer",
+    "monitoring",
+}
 # What inventories/pipeline/group_vars and the tools take from each host.
 HOST_VARIABLES = {
     "ansible_host",

@@ -36,10 +36,13 @@ REFUSALS = 5
 HOST = 'aws_instance.host["1"]'
 CORE = {"zookeeper", "kafka"}
 GROUPS = {
-    "single": {"aws-1": {*CORE, "spark_master", "spark_worker", "streaming", "producer"}},
+    "single": {
+        "aws-1": {*CORE, "spark_master", "spark_worker", "streaming", "producer", "monitoring"}
+    },
     "cluster": {
         **{f"wide-core-{n}": CORE for n in (1, 2, 3)},
-        **{f"wide-spark-{n}": {"spark_master"} for n in (1, 2)},
+        "wide-spark-1": {"spark_master"},
+        "wide-spark-2": {"spark_master", "monitoring"},
         **{f"wide-worker-{n}": {"spark_worker"} for n in (1, 2, 3)},
         **{f"wide-edge-{n}": {"streaming", "producer"} for n in (1, 2)},
     },
@@ -408,23 +411,22 @@ def flows(deployment: Deployment) -> set[tuple[str, str, int, int]]:
 
 def test_hosts_are_open_to_the_flows_of_the_pipeline_alone(cluster: Deployment) -> None:
     core, edge = "kafka+zookeeper", "producer+streaming"
-    master, worker = "spark_master", "spark_worker"
+    masters, worker = ("spark_master", "monitoring+spark_master"), "spark_worker"
     assert flows(cluster) == {
-        *(("bastion", group, 22, 22) for group in (core, edge, master, worker)),
-        *((group, core, 2281, 2281) for group in (core, master, edge)),
+        *(("bastion", group, 22, 22) for group in (core, edge, *masters, worker)),
+        *((group, core, 2281, 2281) for group in (core, *masters, edge)),
         (core, core, 2888, 2888),
         (core, core, 3888, 3888),
         *((group, core, 9093, 9093) for group in (core, worker, edge)),
-        (worker, master, 7077, 7077),
-        (edge, master, 7077, 7077),
-        (master, worker, 7078, 7078),
+        *((group, master, 7077, 7077) for group in (worker, edge) for master in masters),
+        *((master, worker, 7078, 7078) for master in masters),
         (worker, worker, 7080, 7096),
         (edge, worker, 7080, 7096),
         (worker, edge, 7080, 7096),
         (worker, edge, 32768, 60999),
-        (master, edge, 32768, 60999),
+        *((master, edge, 32768, 60999) for master in masters),
         (core, core, 7090, 7090),
-        *((a, b, 7090, 7090) for a in (master, worker, edge) for b in (master, worker, edge)),
+        *((a, b, 7090, 7090) for a in (*masters, worker, edge) for b in (*masters, worker, edge)),
     }
 
 
@@ -432,13 +434,14 @@ def test_every_flow_of_the_table_is_open(cluster: Deployment) -> None:
     knobs = ROOT / "inventories/pipeline/group_vars/all"
     ports = yaml.safe_load((knobs / "ports.yml").read_text())
     table = yaml.safe_load((knobs / "flows.yml").read_text())["pipeline_flows"]
-    secured = yaml.safe_load((knobs / "knobs.yml").read_text())["pipeline_security"]
+    defaults = yaml.safe_load((knobs / "knobs.yml").read_text())
+    secured, monitored = defaults["pipeline_security"], defaults["pipeline_monitoring"]
     groups = {"+".join(sorted(it)): it for it in GROUPS["cluster"].values()}
     opened = flows(cluster)
     missing = [
         (source, target, it["port"])
         for it in table
-        if it.get("secured", True) or not secured
+        if (it.get("secured", True) or not secured) and it.get("monitored", monitored) == monitored
         for source in groups
         for target in groups
         if groups[source] & set(it["from"]) and groups[target] & set(it["to"])

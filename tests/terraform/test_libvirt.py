@@ -32,7 +32,15 @@ from .libvirt_project import (
 pytestmark = pytest.mark.libvirt
 
 TOPIC = "libvirt-test"
-GROUPS = {"zookeeper", "kafka", "spark_master", "spark_worker", "streaming", "producer"}
+GROUPS = {
+    "zookeeper",
+    "kafka",
+    "spark_master",
+    "spark_worker",
+    "streaming",
+    "producer",
+    "monitoring",
+}
 # Their roles are deployed; the whole pipeline on an emulated host takes half an hour.
 TESTED = ["common", "java", "zookeeper", "kafka", "kafka_topic"]
 

@@ -3,7 +3,7 @@ terraform {
 }
 
 locals {
-  groups = ["zookeeper", "kafka", "spark_master", "spark_worker", "streaming", "producer"]
+  groups = ["zookeeper", "kafka", "spark_master", "spark_worker", "streaming", "producer", "monitoring"]
 
   hosts_file = "${var.inventory_folder}/hosts.yml"
   ssh_config = "${var.generated_folder}/config"

@@ -4,7 +4,7 @@ terraform {
 }
 
 locals {
-  groups  = ["zookeeper", "kafka", "spark_master", "spark_worker", "streaming", "producer"]
+  groups  = ["zookeeper", "kafka", "spark_master", "spark_worker", "streaming", "producer", "monitoring"]
   members = { for group in local.groups : group => [for key, host in var.hosts : key if contains(host.groups, group)] }
   used    = toset(flatten([for host in var.hosts : tolist(host.groups)]))
 
@@ -35,7 +35,7 @@ locals {
   # Hosts without any group are bare: for trying a role. A pipeline needs all of its parts.
   bare      = length(local.used) == 0
   known     = length(setsubtract(local.used, local.groups)) == 0
-  missing   = local.bare || !local.known ? [] : [for group in local.groups : group if length(local.members[group]) == 0]
+  missing   = local.bare || !local.known ? [] : [for group in local.groups : group if length(local.members[group]) == 0 && group != "monitoring"]
   ensemble  = length(local.members["zookeeper"])
   key_shape = "^[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?$"
 

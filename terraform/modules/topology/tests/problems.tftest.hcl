@@ -77,7 +77,7 @@ run "an_unknown_group" {
   }
 
   assert {
-    condition     = output.problems == ["Host \"1\" has unknown groups [cassandra]. Known are zookeeper, kafka, spark_master, spark_worker, streaming, producer."]
+    condition     = output.problems == ["Host \"1\" has unknown groups [cassandra]. Known are zookeeper, kafka, spark_master, spark_worker, streaming, producer, monitoring."]
     error_message = output.message
   }
 }

@@ -262,6 +262,7 @@ RELEASES: dict[str, Release] = {
         MavenRelease("zookeeper"),
         MavenRelease("kafka"),
         PureRelease("kafka-python"),
+        MavenRelease("jmx-exporter"),
         SparkRelease(),
         MavenRelease("spark-s3"),
         OwnRelease(
@@ -285,13 +286,14 @@ RELEASES: dict[str, Release] = {
 }
 
 #: Fetched only where asked for by name; locked with the others.
-OPTIONAL = frozenset({"imdb-producer-fast", "imdb-standby", "spark-s3"})
+OPTIONAL = frozenset({"imdb-producer-fast", "imdb-standby", "jmx-exporter", "spark-s3"})
 
 # Where the version of each stands: the role, and the variable of it.
 _VERSIONS = {
     "zookeeper": ("zookeeper", "zookeeper_version"),
     "kafka": ("kafka", "kafka_version"),
     "kafka-python": ("kafka", "kafka_python_version"),
+    "jmx-exporter": ("exporters", "exporters_jmx_version"),
     "spark": ("spark", "spark_version"),
     "spark-s3": ("spark", "spark_version"),
     "imdb-standby": ("standby", "standby_version"),

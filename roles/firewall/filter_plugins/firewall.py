@@ -25,8 +25,8 @@ def incoming_rules(
     groups: hosts by group. `hosts` in a row are those of all groups that the table names.
     addresses: by which the hosts connect to each other.
     ports: the number of each name in `port`, and the range `pipeline_any_port` for rows with `any`.
-    others: addresses of sources that are no hosts, such as `operator`. One that is missing or empty
-    reaches nothing.
+    others: addresses of sources that are no hosts, such as `operator`, or that come to those of a
+    group. One that is missing or empty reaches nothing.
 
     Left out: what the host asks of itself, which no firewall sees, and ssh (`pipeline_ssh_port`),
     which the role opens by itself. Rows that come to the same ports are one rule.
@@ -35,7 +35,7 @@ def incoming_rules(
     every = {it for name in named for it in groups.get(name, [])}
     members = {**groups, "hosts": sorted(every)}
     known = {name: [addresses[it] for it in members.get(name, []) if it != host] for name in named}
-    known |= others
+    known |= {name: known.get(name, []) + more for name, more in others.items()}
     merged: dict[tuple[str, int, int], dict[str, Any]] = {}
     for flow in flows:
         between = port_range(flow, ports)

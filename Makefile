@@ -126,6 +126,11 @@ status: ## Show hosts, units, topic, queries and tables on one screen (JSON=1 fo
 	@$(setup)
 	@$(python) tools/status.py --environment $(NAME) $(if $(JSON),--json)
 
+.PHONY: alerts
+alerts: ## List the alerts that fire, with pipeline_monitoring (JSON=1 for machines)
+	@$(setup)
+	@$(python) tools/alerts.py --environment $(NAME) $(if $(JSON),--json)
+
 UNIT ?= imdb-streaming
 .PHONY: logs
 logs: ## Follow the journal of a unit: make logs UNIT=imdb-producer

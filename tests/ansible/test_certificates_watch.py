@@ -147,7 +147,7 @@ def test_what_cannot_be_read_is_an_error(
 def test_it_tells_every_number_that_its_alerts_read(ca: Ca, tmp_path: Path) -> None:
     ca.certificate("kafka")
     write(tmp_path, "kafka")
-    rules = (ROOT / "monitoring/alerts/imdb-certificates.yml").read_text()
+    rules = (ROOT / "roles/prometheus/files/alerts/imdb-certificates.yml").read_text()
     read = set(re.findall(r"\bimdb_certificates?_\w+", rules))
     assert len(read) == 3
     assert read == set(re.findall(r"^(\w+)[ {]", look(tmp_path).stdout, re.MULTILINE))

@@ -83,6 +83,8 @@ class Form(Row):
 
 AWS = "needs an account of AWS; tests/terraform/test_aws.py applies the same to a stand-in"
 MACHINES = "needs virtual machines that run; tests/terraform/test_libvirt.py makes one"
+MONITORED = "for hosts that serve metrics; tests/roles says whether the units run"
+SECURED = "needs certificates; tests/roles/test_certificates.py starts the same"
 NAMED = "names what is shown in full elsewhere"
 JOURNAL_LINE = r"(?m)^\w{3} \d\d \d\d:\d\d:\d\d \S+ [\w-]+\[\d+\]: "
 NOTHING_TO_DO = r"changed=0 +unreachable=0 +failed=0"
@@ -94,6 +96,7 @@ ROWS: list[Row] = [
         "make status*", r"(?s)Topic .* partitions, end offsets .*Streaming  run \w+: [\d,]+ rows"
     ),
     Reads("make logs*", JOURNAL_LINE, follows=True),
+    Proven("make alerts*", "tests/pipeline/test_monitoring.py", '"alerts", f"NAME='),
     Proven("make tunnel*", "tests/pipeline/test_documents.py", "def test_the_tunnel_leads_to_the"),
     Proven("make hosts*DELETE_DATA=*", "Makefile", "TF_VAR_delete_data='$(DELETE_DATA)'"),
     Changes("make hosts*", UNCHANGED),
@@ -105,6 +108,7 @@ ROWS: list[Row] = [
     ),
     Proven("make secrets*", "Makefile", "hosts artifacts sample secrets"),
     Proven("make env*", "tests/tools/test_environment.py", "def test_an_environment_says_what"),
+    Proven("echo 'pipeline_monitoring: true' >>*", "tools/test", "pipeline_monitoring: true"),
     Form("*make up*TARGET=aws*", AWS),
     Form("make up TARGET=libvirt", MACHINES),
     Form("make up DATASET=imdb", "downloads the real dumps; the same is done with generated ones"),
@@ -291,6 +295,16 @@ ROWS: list[Row] = [
     Reads("readlink /opt/spark/current", r"\d+\.\d+\.\d+", at="spark-master"),
     Form("sudo rm -r /opt/spark/4.0.0", "removes what an upgrade has left"),
     Form("systemctl show", NAMED),
+    # The runbook's.
+    Reads("df -*", "(?m) /$", at="kafka"),
+    Reads("systemctl status imdb-streaming-compact.timer", "Trigger", at="imdb-streaming"),
+    Reads("systemctl list-timers *", "timers listed", at="imdb-producer"),
+    Form("systemctl status UNIT", NAMED),
+    Form("journalctl -u UNIT", NAMED),
+    Form("systemctl status imdb-*", MONITORED),
+    Form("journalctl -u imdb-alertmanager", MONITORED),
+    Form("journalctl -u imdb-prometheus", MONITORED),
+    Form("systemctl start imdb-certificates", SECURED),
     Proven("systemctl restart imdb-producer", "tests/roles/test_producer.py", "restart"),
     Proven(
         "nft list table inet imdb_pipeline",

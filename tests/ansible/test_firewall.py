@@ -141,6 +141,7 @@ def test_rules_read_as_a_person_would_write_them() -> None:
     expected = [
         ("blocks of executors", [7080, 7096], [*others, *job]),
         ("executors to start and stop", [7078, 7078], masters),
+        ("metrics", [9400, 9400], [address["spark-2"], f"{MONITORING}/32"]),
         ("release of Spark", [7090, 7090], [*masters, *others, *job]),
         ("web UI and health checks", [8081, 8081], [*masters, OPERATOR]),
     ]
@@ -174,9 +175,8 @@ def test_a_changed_port_changes_the_rule() -> None:
 
 
 def test_a_port_of_none_has_no_rule() -> None:
-    rules = rules_of(
-        ROOT / "terraform/topologies/three.tfvars", ports=PORTS | {"streaming_metrics_port": 0}
-    )
+    none = {"streaming_metrics_port": 0, "exporters_port": 0}
+    rules = rules_of(ROOT / "terraform/topologies/three.tfvars", ports=PORTS | none)
     assert "metrics" not in {rule["name"] for of_host in rules.values() for rule in of_host}
 
 
@@ -216,10 +216,16 @@ def test_a_rule_that_makes_no_sense_is_named(changed: dict[str, Any], told: str)
     assert told in problem
 
 
-@pytest.mark.parametrize("secured", [False, True])
-def test_the_inventory_makes_rules_of_the_rows_that_hold(tmp_path: Path, secured: bool) -> None:
+@pytest.mark.parametrize(("secured", "monitored"), [(False, False), (True, False), (True, True)])
+def test_the_inventory_makes_rules_of_the_rows_that_hold(
+    tmp_path: Path, secured: bool, monitored: bool
+) -> None:
     # The filter is known once the role is: its tasks render the variable.
-    variables = {"pipeline_security": secured, "pipeline_operator_addresses": [OPERATOR]}
+    variables = {
+        "pipeline_security": secured,
+        "pipeline_monitoring": monitored,
+        "pipeline_operator_addresses": [OPERATOR],
+    }
     groups = groups_of(ROOT / "terraform/topologies/three.tfvars")
     (tmp_path / "hosts.yml").write_text(
         yaml.safe_dump(
@@ -269,7 +275,11 @@ def test_the_inventory_makes_rules_of_the_rows_that_hold(tmp_path: Path, secured
     )
     assert done.returncode == 0, done.stdout + done.stderr
     others = {"operator": [OPERATOR], "monitoring": []}
-    flows = [row for row in FLOWS if row.get("secured", secured) == secured]
+    flows = [
+        row
+        for row in FLOWS
+        if row.get("secured", secured) == secured and row.get("monitored", monitored) == monitored
+    ]
     expected = rules_of(ROOT / "terraform/topologies/three.tfvars", others, flows=flows)
     shown = re.findall(
         r"^ok: \[(\S+)\] => (\{$.+?^\})$", done.stdout, flags=re.MULTILINE | re.DOTALL

@@ -15,13 +15,22 @@ from .test_repository import ROOT
 KNOBS = ROOT / "inventories/pipeline/group_vars/all"
 FLOWS: list[dict[str, Any]] = yaml.safe_load((KNOBS / "flows.yml").read_text())["pipeline_flows"]
 PORTS: dict[str, Any] = yaml.safe_load((KNOBS / "ports.yml").read_text())
-GROUPS = set(UNIT_GROUPS.values())
+# Of which one more has no unit that the pipeline cannot do without.
+GROUPS = set(UNIT_GROUPS.values()) | {"monitoring"}
 # Ports that nobody but the host itself may reach, and why.
-OWN = {"producer_metrics_port": "it listens on the loopback address unless told otherwise"}
+LOOPBACK = "it listens on the loopback address"
+OWN = {
+    "producer_metrics_port": f"{LOOPBACK} unless told otherwise",
+    "exporters_node_port": LOOPBACK,
+    "zookeeper_metrics_port": LOOPBACK,
+    "kafka_metrics_port": LOOPBACK,
+    "prometheus_port": LOOPBACK,
+    "prometheus_alertmanager_port": LOOPBACK,
+}
 # A range that ports are taken from, and no port.
 RANGES = {"pipeline_any_port"}
 # Of no unit's own.
-SHARED = {"release_seed_port", "pipeline_ssh_port"}
+SHARED = {"release_seed_port", "pipeline_ssh_port", "exporters_port"}
 
 each_flow = pytest.mark.parametrize(
     "flow", FLOWS, ids=lambda flow: f"{'+'.join(flow['to'])} {flow['port']} from {flow['from'][0]}"
@@ -30,8 +39,18 @@ each_flow = pytest.mark.parametrize(
 
 @each_flow
 def test_a_flow_names_groups_and_a_port(flow: dict[str, Any]) -> None:
-    assert set(flow) <= {"from", "to", "port", "for", "more", "any", "protocol", "secured"}
-    assert set(flow["from"]) <= GROUPS | {"hosts", "operator", "monitoring"}
+    assert set(flow) <= {
+        "from",
+        "to",
+        "port",
+        "for",
+        "more",
+        "any",
+        "protocol",
+        "secured",
+        "monitored",
+    }
+    assert set(flow["from"]) <= GROUPS | {"hosts", "operator"}
     assert set(flow["to"]) <= GROUPS | {"hosts", "outside"}
     assert flow["from"]
     assert flow["to"]
@@ -40,6 +59,7 @@ def test_a_flow_names_groups_and_a_port(flow: dict[str, Any]) -> None:
     # What AWS takes as the description of a rule, and as a tag.
     assert re.fullmatch(r"[A-Za-z0-9 .-]{1,40}", flow["for"])
     assert flow.get("secured", True) in {True, False}
+    assert flow.get("monitored", True) in {True, False}
     assert flow.get("any", False) == (PORTS[flow["port"]] == 0)
 
 

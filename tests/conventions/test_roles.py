@@ -45,8 +45,17 @@ OF_ANSIBLE = {
     "lookup",
     "role_path",
 }
-# What a helper offers to the roles that import it: what confines a unit.
-OF_HELPERS = {"service": {"service_sandbox"}}
+# What a helper offers to the roles that import it: what confines a unit, what goes with the role,
+# and whether that is only checked.
+OF_HELPERS = {
+    "removal": {"removal_check_only"},
+    "service": {
+        "service_sandbox",
+        "service_packages_brought",
+        "service_packages_links",
+        "service_packages_users",
+    },
+}
 
 every_role = pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 every_task_file = pytest.mark.parametrize(

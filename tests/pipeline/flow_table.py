@@ -41,6 +41,8 @@ def holds(row: dict[str, Any], variables: HostVariables) -> bool:
     """Whether a row is one of this deployment."""
     return bool(
         row.get("secured", variables["pipeline_security"]) == variables["pipeline_security"]
+        and row.get("monitored", variables["pipeline_monitoring"])
+        == variables["pipeline_monitoring"]
     )
 
 

@@ -56,6 +56,7 @@ def data_folders(variables: HostVariables) -> list[str]:
         "producer_data_dir",
         "streaming_output_path",
         "streaming_output_path_csv",
+        *(["prometheus_data_dir"] if variables["pipeline_monitoring"] else []),
     )
     return [str(variables[name]) for name in names]
 

@@ -3,4 +3,4 @@
 The way of a record: download -> prepare -> records -> outbox -> send.
 """
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"

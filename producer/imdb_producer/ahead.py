@@ -40,7 +40,7 @@ def prepare_ahead(config: Config, stop: Stop) -> None:
         BusyError: `run` or another preparation is at work in this folder.
         ProducerError: what else went wrong. What was prepared before stays.
     """
-    status = Status(redacted(config.basics_url), redacted(config.ratings_url))
+    status = Status(redacted(config.basics), redacted(config.ratings))
     reporter = Reporter(status, [Bar(sys.stderr)])
     with exclusive(config.cache_dir / RUN_LOCK, AT_WORK), stop.interruptible():
         data_set = fetch_data_set(config, reporter.activity)

@@ -35,8 +35,8 @@ def check(config: Config) -> bool:
     looks: list[tuple[str, Callable[[], str]]] = [
         ("client", lambda: _client(config)),
         ("topic", lambda: _topic(config)),
-        ("titles", lambda: _source(config.basics_url, config.proxies)),
-        ("ratings", lambda: _source(config.ratings_url, config.proxies)),
+        ("titles", lambda: _source(config.basics, config.proxies)),
+        ("ratings", lambda: _source(config.ratings, config.proxies)),
         ("folder", lambda: _folder(config.cache_dir)),
         ("progress", lambda: _progress(config)),
     ]

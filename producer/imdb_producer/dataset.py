@@ -61,8 +61,8 @@ def fetch_data_set(config: Config, beat: Beat = no_beat) -> DataSet:
             proxies=config.proxies,
         )
         for url, name in (
-            (config.ratings_url, "title.ratings"),
-            (config.basics_url, "title.basics"),
+            (config.ratings, "title.ratings"),
+            (config.basics, "title.basics"),
         )
     )
     scratch = config.cache_dir if config.cache_dir.is_dir() else None

@@ -1,5 +1,9 @@
 """What can go wrong. Every message says what, why, and what to do."""
 
+from __future__ import annotations
+
+from typing import Self
+
 
 class ProducerError(Exception):
     """The run cannot go on; the message is meant for the operator."""
@@ -11,6 +15,11 @@ class ConfigError(ProducerError):
     """A setting is missing or has a value that cannot be used."""
 
     exit_code = 2
+
+    @classmethod
+    def of(cls, name: str, value: str, reason: str, advice: str) -> Self:
+        """Name a setting, its value, what is wrong with it and what to do."""
+        return cls(f"{name}={value!r}: {reason}. {advice}.")
 
 
 class SourceError(ProducerError):

@@ -32,7 +32,7 @@ def prepare(config: Config, stop: Stop, target: str) -> None:
     Raises:
         ProducerError: what went wrong.
     """
-    status = Status(redacted(config.basics_url), redacted(config.ratings_url))
+    status = Status(redacted(config.basics), redacted(config.ratings))
     reporter = Reporter(status, [Bar(sys.stderr)])
     with stop.interruptible():
         data_set = fetch_data_set(config, reporter.activity)

@@ -110,7 +110,7 @@ def open_store(folder: Path, config: Config) -> ProgressStore:
     from imdb_producer.shared_progress import SharedProgress
 
     path = f"{SHARED_ROOT}/{config.topic}"
-    return SharedProgress(config.progress_servers, path, store, config.progress_tls)
+    return SharedProgress(",".join(config.progress_servers), path, store, config.progress_tls)
 
 
 def parse_progress(content: bytes, place: str, advice: str) -> Progress:

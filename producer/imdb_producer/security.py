@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from imdb_producer.checks import bad
 from imdb_producer.errors import ConfigError
 from imdb_producer.tls import Tls, TlsFileError
 
@@ -62,15 +61,15 @@ class Security:
             text = path.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "is not UTF-8"
-            raise bad(
+            raise ConfigError.of(
                 self.password_setting, self.password_file, f"cannot be read: {reason}", advice
             ) from None
         if open_to_all:
             reason = "is open to every user of this host"
-            raise bad(self.password_setting, self.password_file, reason, advice)
+            raise ConfigError.of(self.password_setting, self.password_file, reason, advice)
         if not text or not text.isprintable():
             reason = "holds no password" if not text else "holds more than one line of text"
-            raise bad(self.password_setting, self.password_file, reason, advice)
+            raise ConfigError.of(self.password_setting, self.password_file, reason, advice)
         return text
 
 

@@ -76,8 +76,8 @@ def make_reporter(config: Config, systemd: Systemd) -> Reporter:
         ConfigError: the status file or the metrics file cannot be written, or no port be opened.
     """
     status = Status(
-        basics=redacted(config.basics_url),
-        ratings=redacted(config.ratings_url),
+        basics=redacted(config.basics),
+        ratings=redacted(config.ratings),
         last_error=last_error_in(config.status_file),
     )
     status_file = [StatusFile(config.status_file)] if config.status_file else []
@@ -265,7 +265,7 @@ def _send(
 
     sender = Sender(
         client,
-        Pacer(config.messages_per_second),
+        Pacer(config.msgs_per_sec),
         stop,
         report=report,
         keep=resumption.advance,

@@ -1,13 +1,21 @@
-"""A Kafka client that acknowledges when the test wants it."""
+"""Settings as a command reads them, and a Kafka client that acknowledges when the test wants it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from imdb_producer.cli import program
 from imdb_producer.client import GivenUp
+from imdb_producer.config import Config
 from imdb_producer.errors import DeliveryError, RefusedError
 from imdb_producer.records import Message
+
+
+def configured(environment: Mapping[str, str], *options: str, command: str = "run") -> Config:
+    """Give the settings of a command that is given these options."""
+    context = program.commands[command].make_context(command, list(options), obj=environment)
+    return Config.of(context)
 
 
 @dataclass

@@ -11,13 +11,13 @@ import sample_data
 
 from imdb_producer import cli
 from imdb_producer.check import check
-from imdb_producer.config import Config
 from imdb_producer.errors import ConfigError, SourceError
 from imdb_producer.http import Trouble, ask
 from imdb_producer.proxies import Proxies
 from imdb_producer.stop import Stop
 
 from .bad_server import serving
+from .fakes import configured
 from .proxy import Proxy, proxying
 
 PASSWORD = "tr%2Fail"
@@ -67,7 +67,7 @@ def test_check_asks_by_the_proxy_and_does_not_show_its_password(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with serving(dumps["basics"]) as site:
-        config = Config.from_environment(
+        config = configured(
             {
                 "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
                 "BASICS_URL": site.url,
@@ -131,12 +131,10 @@ def test_what_the_proxy_says_is_told_as_its_words(proxy: Proxy) -> None:
 
 def test_settings_win_over_those_of_a_shell_and_empty_is_none() -> None:
     shell = {"http_proxy": "proxy:3128", "https_proxy": "http://other:1", "no_proxy": "localhost"}
-    config = Config.from_environment(shell, sends=False)
+    config = configured(shell, command="prepare")
     assert config.proxies == Proxies("http://proxy:3128", "http://other:1", "localhost")
     settings = {"HTTP_PROXY": "https://set:2", "HTTPS_PROXY": "", "NO_PROXY": ""}
-    assert Config.from_environment(shell | settings, sends=False).proxies == Proxies(
-        "https://set:2"
-    )
+    assert configured(shell | settings, command="prepare").proxies == Proxies("https://set:2")
 
 
 @pytest.mark.parametrize(
@@ -150,6 +148,6 @@ def test_settings_win_over_those_of_a_shell_and_empty_is_none() -> None:
 )
 def test_a_wrong_proxy_is_named_without_its_password(value: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason) as caught:
-        Config.from_environment({"HTTPS_PROXY": value}, sends=False)
+        configured({"HTTPS_PROXY": value}, command="prepare")
     assert "HTTPS_PROXY" in str(caught.value)
     assert "secret" not in str(caught.value)

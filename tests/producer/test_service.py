@@ -23,7 +23,7 @@ from imdb_producer.records import Message
 from imdb_producer.stop import Stop
 from imdb_producer.topic import Topic, wait_for_topic
 
-from .fakes import FakeClient
+from .fakes import FakeClient, configured
 
 HEADER = "\t".join(sample_data.BASICS_COLUMNS).encode() + b"\n"
 
@@ -109,7 +109,7 @@ def test_the_topic_and_its_partitions_are_logged(
     topic = Topic((0, 1, 2), "cluster/imdb-movies/topic")
     monkeypatch.setattr(service, "wait_for_topic", lambda *_: topic)
     caplog.set_level(logging.INFO)
-    config = Config.from_environment(setting.environment)
+    config = configured(setting.environment)
     assert service.ready_topic(config) is topic
     assert "Topic imdb-movies is ready with partitions: [0, 1, 2]" in caplog.text
 

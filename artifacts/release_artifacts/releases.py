@@ -275,6 +275,7 @@ RELEASES: dict[str, Release] = {
             REPOSITORY / "producer/imdb_producer",
             REPOSITORY / "artifacts/imdb-producer.txt",
         ),
+        WheelsRelease("imdb-producer-duckdb", ("duckdb",)),
         WheelsRelease("imdb-producer-fast", ("confluent-kafka", "isal")),
         OwnRelease(
             "imdb-streaming",
@@ -298,6 +299,7 @@ _VERSIONS = {
     "spark-s3": ("spark", "spark_version"),
     "imdb-standby": ("standby", "standby_version"),
     "imdb-producer": ("producer", "producer_version"),
+    "imdb-producer-duckdb": ("producer", "producer_duckdb_version"),
     "imdb-producer-fast": ("producer", "producer_fast_version"),
     "imdb-streaming": ("streaming", "streaming_version"),
 }

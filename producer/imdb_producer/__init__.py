@@ -1,6 +1,6 @@
 """Send IMDb's movies to a Kafka topic, at a steady rate.
 
-The way of a record: download -> prepare -> records -> outbox -> send.
+The way of a record: download -> sources -> dumps -> records -> outbox -> send.
 """
 
 __version__ = "0.4.0"

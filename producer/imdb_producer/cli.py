@@ -14,7 +14,7 @@ from imdb_producer.check import check
 from imdb_producer.config import READING, RUNNING, SENDING, Config
 from imdb_producer.errors import ProducerError
 from imdb_producer.logs import quieten_clients, set_up
-from imdb_producer.preparing import STANDARD_OUTPUT, prepare
+from imdb_producer.prepare import STANDARD_OUTPUT, prepare
 from imdb_producer.service import run
 from imdb_producer.stop import Stop, StopRequested
 

@@ -7,16 +7,17 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imdb_producer.config import Config
 from imdb_producer.download import Beat, Patience, fetch, no_beat
 from imdb_producer.errors import DataError
-from imdb_producer.prepare import Counts, read_movies, read_ratings
-from imdb_producer.ratings import Ratings
 from imdb_producer.records import FORMAT, Message, to_message
 from imdb_producer.sources import Source, open_blocks
+
+if TYPE_CHECKING:
+    from imdb_producer.dumps import Counts
 
 log = logging.getLogger(__name__)
 
@@ -70,40 +71,34 @@ def fetch_data_set(config: Config, beat: Beat = no_beat) -> DataSet:
 
 
 def read_messages(data_set: DataSet, beat: Beat = no_beat) -> Iterator[Message]:
-    """Make the messages, in the order of title.basics; log what became of each row at the end.
+    """Make the messages, in the order of title.basics; log what became of each row.
 
     Raises:
-        SourceError, DataError: see sources and prepare; also when the last message was given, so
-            that nothing may be sent before.
+        SourceError, DataError: see sources and dumps; before the first message is given.
     """
-    rating_counts, movie_counts = Counts(), Counts()
-    ratings = Ratings(data_set.scratch)
-    try:
+    # DuckDB takes its time to load: who has nothing to read does without.
+    from imdb_producer.dumps import Dumps
+
+    with Dumps(data_set.scratch) as dumps:
         with open_blocks(data_set.ratings.path) as blocks:
-            told = _told(blocks, "reading title.ratings, rows", rating_counts, beat)
-            read_ratings(told, data_set.min_votes, rating_counts, ratings)
-        _log_loaded("title.ratings", rating_counts)
-
+            told = _told(blocks, "reading title.ratings, bytes", beat)
+            _log_loaded("title.ratings", dumps.read_ratings(told, data_set.min_votes))
         with open_blocks(data_set.basics.path) as blocks:
-            told = _told(blocks, "reading title.basics, rows", movie_counts, beat)
-            records = read_movies(told, ratings, movie_counts)
-            yield from map(to_message, islice(records, data_set.limit))
-            # Beyond the cap the rest is read too, so that the counts tell of the whole dump.
-            for _ in records:
-                pass
-        _log_loaded("title.basics", movie_counts)
-    finally:
-        ratings.close()
-    if not movie_counts.kept:
-        raise DataError(
-            f"No movie is left to send: {movie_counts}. Check that BASICS_URL and RATINGS_URL "
-            f"are of the same data set, and MIN_VOTES ({data_set.min_votes})."
-        )
+            counts = dumps.read_movies(_told(blocks, "reading title.basics, bytes", beat))
+            _log_loaded("title.basics", counts)
+        if not counts.kept:
+            raise DataError(
+                f"No movie is left to send: {counts}. Check that BASICS_URL and RATINGS_URL "
+                f"are of the same data set, and MIN_VOTES ({data_set.min_votes})."
+            )
+        yield from map(to_message, dumps.records(data_set.limit))
 
 
-def _told(blocks: Iterator[bytes], what: str, counts: Counts, beat: Beat) -> Iterator[bytes]:
+def _told(blocks: Iterator[bytes], what: str, beat: Beat) -> Iterator[bytes]:
+    read = 0
     for block in blocks:
-        beat(what, counts.read, None)
+        read += len(block)
+        beat(what, read, None)
         yield block
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 import zlib
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 _zlib: Any
@@ -18,8 +16,6 @@ except ImportError:
 GZIP_MAGIC = b"\x1f\x8b"
 #: Bytes to unpack at once. Even what is packed a thousandfold then stays within 64 MB.
 PIECE = 64 * 1024
-#: Pieces that may wait for their reader.
-_AHEAD = 16
 
 
 class Damaged(ValueError):  # noqa: N818 - a finding; who reads decides what it means
@@ -91,42 +87,3 @@ def unpack(pieces: Iterable[bytes]) -> Iterator[bytes]:
     for piece in rest:
         yield from gunzip.feed(piece)
     gunzip.finish()
-
-
-def read_ahead(pieces: Iterator[bytes]) -> Generator[bytes]:
-    """Give the same pieces, made by a thread of their own.
-
-    Unpacking leaves Python's lock to others, so that it goes on beside what is done with the
-    pieces. What goes wrong there is raised here.
-    """
-    ready: queue.Queue[bytes | BaseException | None] = queue.Queue(_AHEAD)
-    given_up = threading.Event()
-
-    def put(item: bytes | BaseException | None) -> None:
-        while not given_up.is_set():
-            try:
-                ready.put(item, timeout=0.2)
-            except queue.Full:
-                continue
-            return
-
-    def work() -> None:
-        try:
-            for piece in pieces:
-                if given_up.is_set():
-                    return
-                put(piece)
-            put(None)
-        except BaseException as error:
-            put(error)
-
-    thread = threading.Thread(target=work, name="read-ahead", daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        given_up.set()
-        thread.join(timeout=5)

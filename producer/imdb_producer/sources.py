@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from imdb_producer.errors import SourceError
-from imdb_producer.gunzip import GZIP_MAGIC, PIECE, Damaged, read_ahead, unpack
+from imdb_producer.gunzip import GZIP_MAGIC, PIECE, Damaged, unpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,7 @@ def open_blocks(path: Path) -> Iterator[Iterator[bytes]]:
                 while piece := file.read(PIECE):
                     yield piece
 
-            blocks = read_ahead(unpack(pieces()))
-            try:
-                yield blocks
-            finally:
-                blocks.close()
+            yield unpack(pieces())
             after = path.stat()
     except Damaged as error:
         raise SourceError(

@@ -25,6 +25,7 @@ def wrapper(tmp_path: Path) -> Path:
     for before, after in (
         ("/etc/imdb-producer/producer.env", str(settings)),
         ("/opt/imdb-producer/current", str(tmp_path)),
+        ("/opt/imdb-producer-duckdb/current", str(tmp_path)),
         ("/usr/bin/python3 -m imdb_producer", "env"),
     ):
         assert before in text

@@ -56,7 +56,11 @@ def test_wheels_lie_in_a_folder_for_each_kind(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("release", "package"),
-    [("imdb-producer-fast", "confluent-kafka"), ("kafka-python", "kafka-python")],
+    [
+        ("imdb-producer-fast", "confluent-kafka"),
+        ("imdb-producer-duckdb", "duckdb"),
+        ("kafka-python", "kafka-python"),
+    ],
 )
 def test_hosts_have_what_the_tests_run_with(release: str, package: str) -> None:
     version = releases.default_versions()[release]

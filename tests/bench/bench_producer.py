@@ -93,7 +93,6 @@ def prepare(folder: Path, scratch: Path) -> Path:
     settings = sources(folder) | {"CACHE_DIR": str(scratch)}
     ours = run("imdb_producer", "prepare", str(records), **settings)
     plain = run(WORKER, "without-isal", str(scratch / "plain.jsonl"), **settings)
-    limited = run(WORKER, "limited", str(scratch / "limited.jsonl"), **settings)
     kept = sum(1 for _ in records.open("rb"))
     rows = pandas.said[0].split()
     print("\n| preparing | rows read | records | s | CPU s | peak MiB | times as fast as (a) |")
@@ -101,8 +100,7 @@ def prepare(folder: Path, scratch: Path) -> Path:
     for name, result in (
         ("(a) whole files by pandas, reading right", pandas),
         ("`imdb-producer prepare`, with the extra `fast`", ours),
-        ("`imdb-producer prepare`, all Python", plain),
-        ("the same in 400 MiB of address space", limited),
+        ("`imdb-producer prepare`, without it", plain),
     ):
         read, made = (rows[0], rows[1]) if result is pandas else (rows[0], str(kept))
         print(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from imdb_producer.security import Security
 
 MIN_VOTES = 1000
-ADDRESS_SPACE = 400 * 1024 * 1024
 
 
 def pandas(folder: str) -> None:
@@ -71,12 +69,6 @@ def prepared(target: str) -> None:
     from imdb_producer.cli import main
 
     sys.exit(main(["prepare", target]))
-
-
-def limited(target: str) -> None:
-    """The same, in 400 MiB of address space."""
-    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
-    prepared(target)
 
 
 def without_isal(target: str) -> None:
@@ -184,7 +176,7 @@ def main() -> None:
     elif what == "bare":
         bare(*arguments)
     else:
-        {"pandas": pandas, "limited": limited, "without-isal": without_isal}[what](*arguments)
+        {"pandas": pandas, "without-isal": without_isal}[what](*arguments)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import sample_data
 
-from imdb_producer.prepare import Counts, read_movies, read_ratings
+from imdb_producer.dumps import Dumps
 from imdb_producer.sources import open_blocks
 
 from .expected import Expected, expected_genre_counts, expected_tables
@@ -90,10 +90,12 @@ def test_limit_takes_the_first_of_the_dump(tmp_path: Path) -> None:
 def test_it_agrees_with_the_producer_on_the_sample_row_by_row(tmp_path: Path) -> None:
     sample_data.generate(tmp_path, titles=5000, seed=2)
     basics, ratings = tmp_path / sample_data.BASICS_FILE, tmp_path / sample_data.RATINGS_FILE
-    with open_blocks(ratings) as lines:
-        rated = read_ratings(lines, 1000, Counts())
-    with open_blocks(basics) as lines:
-        actual_df = pd.DataFrame(map(asdict, read_movies(lines, rated, Counts())))
+    with Dumps() as dumps:
+        with open_blocks(ratings) as blocks:
+            dumps.read_ratings(blocks, 1000)
+        with open_blocks(basics) as blocks:
+            dumps.read_movies(blocks)
+        actual_df = pd.DataFrame(map(asdict, dumps.records()))
     actual_df["runtimeMinutes"] = actual_df["runtimeMinutes"].astype("Int64")
 
     expected_df = expected_tables(basics, ratings).silver.drop(columns="weighted_score")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from typing import Any
 
-from imdb_producer.fields import LONGEST_TEXT
+from imdb_producer.dumps import LONGEST_LINE, LONGEST_TEXT
 from imdb_producer.records import Record
 
 BASICS = [
@@ -19,6 +19,8 @@ BASICS = [
     "runtimeMinutes",
     "genres",
 ]
+#: The columns that are read.
+USED = ["tconst", "titleType", "primaryTitle", "startYear", "runtimeMinutes", "genres"]
 RATINGS = ["tconst", "averageRating", "numVotes"]
 MAX_INT = 2**31 - 1
 
@@ -38,23 +40,41 @@ class Outcome:
 
 
 def rows(
-    content: bytes, columns: list[str], outcome: Outcome
+    content: bytes, columns: list[str], used: list[str], outcome: Outcome
 ) -> list[tuple[int, dict[str, bytes]]]:
     """Take a file apart; lines of another width are noted."""
     lines = content.split(b"\n")
     if lines[-1] == b"":
         lines.pop()
-    header = [name.decode() for name in lines[0].rstrip(b"\r").split(b"\t")]
+    header = [name.decode() for name in lines[0].removesuffix(b"\r").split(b"\t")]
     assert sorted(header) == sorted(columns)
     found = []
     for number, line in enumerate(lines[1:], 2):
         outcome.read += 1
-        fields = line.rstrip(b"\r").split(b"\t")
-        if len(fields) != len(header):
+        line = line.removesuffix(b"\r")
+        fields = line.split(b"\t")
+        row = dict(zip(header, fields, strict=False))
+        read = [row.get(name, b"") for name in [*used, header[-1]]]
+        bad = len(line) > LONGEST_LINE or not all(map(is_text, read))
+        if bad or len(fields) != len(header):
             outcome.malformed.append(number)
         else:
-            found.append((number, dict(zip(header, fields, strict=True))))
+            found.append((number, row))
     return found
+
+
+def is_text(value: bytes) -> bool:
+    """Say whether it is UTF-8, and without a CR."""
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return b"\r" not in value
+
+
+def is_unknown(value: bytes) -> bool:
+    """Say whether it says nothing."""
+    return value in (b"", rb"\N")
 
 
 def digits(value: bytes, least: int, most: int) -> bool:
@@ -71,7 +91,7 @@ def read_ratings(content: bytes, min_votes: int) -> tuple[dict[bytes, tuple[floa
     """Read title.ratings."""
     outcome = Outcome()
     ratings: dict[bytes, tuple[float, int]] = {}
-    for number, row in rows(content, RATINGS, outcome):
+    for number, row in rows(content, RATINGS, RATINGS, outcome):
         if not digits(row["numVotes"], 1, 10) or int(row["numVotes"]) > MAX_INT:
             outcome.malformed.append(number)
             continue
@@ -91,10 +111,10 @@ def read_ratings(content: bytes, min_votes: int) -> tuple[dict[bytes, tuple[floa
 def read_movies(content: bytes, ratings: dict[bytes, tuple[float, int]]) -> Outcome:
     """Read title.basics."""
     outcome = Outcome()
-    for number, row in rows(content, BASICS, outcome):
+    for number, row in rows(content, BASICS, USED, outcome):
         if row["titleType"] != b"movie":
             outcome.skip("not a movie")
-        elif row["startYear"] == rb"\N":
+        elif is_unknown(row["startYear"]):
             outcome.skip("startYear unknown")
         elif row["tconst"] not in ratings:
             outcome.skip("too few votes")
@@ -111,19 +131,16 @@ def movie(row: dict[str, bytes], average: float, votes: int) -> Record | None:
     """Make a record; None if a field is not as it should be."""
     if max(len(row["primaryTitle"]), len(row["genres"])) > LONGEST_TEXT:
         return None
-    try:
-        title, genres = row["primaryTitle"].decode(), row["genres"].decode()
-    except UnicodeDecodeError:
-        return None
-    if title in ("", r"\N") or not digits(row["startYear"], 4, 4):
+    title, genres = row["primaryTitle"].decode(), row["genres"].decode()
+    if is_unknown(row["primaryTitle"]) or not digits(row["startYear"], 4, 4):
         return None
     runtime = None
-    if row["runtimeMinutes"] != rb"\N":
+    if not is_unknown(row["runtimeMinutes"]):
         if not digits(row["runtimeMinutes"], 1, 10) or int(row["runtimeMinutes"]) > MAX_INT:
             return None
         runtime = int(row["runtimeMinutes"])
     names: list[str] = []
-    if genres != r"\N":
+    if not is_unknown(row["genres"]):
         for name in genres.replace("|", ",").split(","):
             if name.strip() and name.strip() not in names:
                 names.append(name.strip())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,10 +13,8 @@ import sample_data
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from imdb_producer.fields import LONGEST_TEXT
-from imdb_producer.lines import LONGEST_LINE, whole_lines
-from imdb_producer.prepare import Counts, read_movies, read_ratings
-from imdb_producer.ratings import Rating, Ratings
+from imdb_producer.dumps import LONGEST_LINE, LONGEST_TEXT, Counts, Dumps
+from imdb_producer.records import Record
 from imdb_producer.sources import open_blocks
 
 from . import reference
@@ -76,13 +74,23 @@ def in_blocks(content: bytes, cuts: list[int]) -> Iterator[bytes]:
 
 def agree_on_movies(content: bytes, cuts: list[int], rated: dict[bytes, tuple[float, int]]) -> None:
     expected = reference.read_movies(content, rated)
-    ratings = Ratings()
-    for tconst, rating in rated.items():
-        ratings.put(tconst, Rating(*rating))
-    counts = Counts()
-    actual = list(read_movies(in_blocks(content, cuts), ratings, counts))
-    assert actual == expected.kept
+    with Dumps() as dumps:
+        dumps.read_ratings([as_ratings(rated)], 0)
+        counts = dumps.read_movies(in_blocks(content, cuts))
+        assert list(dumps.records()) == expected.kept
     agree_on_counts(counts, expected)
+
+
+def as_ratings(rated: dict[bytes, tuple[float, int]]) -> bytes:
+    """Give title.ratings with these ratings."""
+    rows = [b"%s\t%.1f\t%d" % (tconst, *rating) for tconst, rating in rated.items()]
+    return b"\n".join(["\t".join(reference.RATINGS).encode(), *rows])
+
+
+def as_movies(tconsts: Iterable[bytes]) -> bytes:
+    """Give title.basics in which these titles are movies."""
+    rows = [it + b"\tmovie\tTide\tTide\t0\t1994\t\\N\t101\tDrama" for it in tconsts]
+    return b"\n".join(["\t".join(reference.BASICS).encode(), *rows])
 
 
 def agree_on_counts(counts: Counts, expected: reference.Outcome) -> None:
@@ -96,7 +104,7 @@ def agree_on_counts(counts: Counts, expected: reference.Outcome) -> None:
 
 
 cuts = st.lists(st.integers(0, 10**6), max_size=8)
-fully = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+fully = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @fully
@@ -112,20 +120,15 @@ def test_ratings_are_read_as_the_slow_parser_does(
     content: bytes, cuts: list[int], min_votes: int
 ) -> None:
     expected_ratings, expected = reference.read_ratings(content, min_votes)
-    counts = Counts()
-    ratings = read_ratings(in_blocks(content, cuts), min_votes, counts)
-    assert {it: tuple(ratings.get(it) or ()) for it in expected_ratings} == expected_ratings
-    assert len(ratings) == len(expected_ratings)
+    with Dumps() as dumps:
+        counts = dumps.read_ratings(in_blocks(content, cuts), min_votes)
+        dumps.read_movies([as_movies(expected_ratings)])
+        assert ratings_of(dumps.records()) == expected_ratings
     agree_on_counts(counts, expected)
 
 
-@fully
-@given(st.binary(max_size=300), cuts)
-def test_lines_are_whole_and_nothing_is_lost(content: bytes, cuts: list[int]) -> None:
-    blocks = list(whole_lines(in_blocks(content, cuts)))
-    assert all(block.endswith(b"\n") for block in blocks)
-    ended = content if content.endswith(b"\n") or not content else content + b"\n"
-    assert b"".join(blocks) == ended
+def ratings_of(records: Iterable[Record]) -> dict[bytes, tuple[float, int]]:
+    return {it.tconst.encode(): (it.averageRating, it.numVotes) for it in records}
 
 
 @pytest.mark.parametrize("length", [LONGEST_TEXT, LONGEST_TEXT + 1, LONGEST_LINE, 5 * LONGEST_LINE])
@@ -133,8 +136,6 @@ def test_a_line_without_end_is_reported_and_held_in_bounds(length: int) -> None:
     row = b"tt0000001\tmovie\tTide\tTide\t0\t1994\t\\N\t101\tDrama\n"
     endless = row.replace(b"Drama", b"D" * length)
     content = "\t".join(reference.BASICS).encode() + b"\n" + endless + row
-    blocks = [content[it : it + 1000] for it in range(0, len(content), 1000)]
-    assert max(len(block) for block in whole_lines(blocks)) <= LONGEST_LINE + 2000
     agree_on_movies(content, list(range(0, len(content), 1000)), {b"tt0000001": (7.1, 1000)})
 
 
@@ -180,26 +181,14 @@ def test_of_100000_mutated_lines_none_is_dropped_unsaid(tmp_path: Path) -> None:
     ratings_content, basics_content = contents
 
     rated, expected = reference.read_ratings(ratings_content, 1000)
-    counts = Counts()
     cuts = [generator.randrange(len(ratings_content)) for _ in range(50)]
-    assert len(read_ratings(in_blocks(ratings_content, cuts), 1000, counts)) == len(rated)
+    with Dumps() as dumps:
+        counts = dumps.read_ratings(in_blocks(ratings_content, cuts), 1000)
+        dumps.read_movies([as_movies(rated)])
+        assert ratings_of(dumps.records()) == rated
     agree_on_counts(counts, expected)
 
     some_rated = {b"tt%07d" % number: (7.1, 1000) for number in range(1, 70_000, 2)}
     cuts = [generator.randrange(len(basics_content)) for _ in range(50)]
     agree_on_movies(basics_content, cuts, some_rated)
     assert ratings_content.count(b"\n") + basics_content.count(b"\n") >= 100_000
-
-
-@pytest.mark.parametrize("most_in_memory", [1, 7, 1000])
-def test_ratings_are_the_same_in_memory_and_on_disk(tmp_path: Path, most_in_memory: int) -> None:
-    ratings = Ratings(tmp_path, most_in_memory)
-    for number in [*range(100), *range(0, 100, 3)]:
-        ratings.put(b"tt%d" % number, Rating(5.5, number))
-    assert len(ratings) == 100
-    assert [ratings.get(b"tt%d" % number) for number in range(101)] == [
-        *(Rating(5.5, number) for number in range(100)),
-        None,
-    ]
-    assert list(tmp_path.iterdir()) == []
-    ratings.close()

@@ -243,6 +243,7 @@ def test_looks_for_new_dumps_when_it_is_asked_to(host: Host, variables: HostVari
 
 def test_extra_is_used_if_it_is_asked_for(host: Host, variables: HostVariables) -> None:
     wrapper = host.file("/usr/local/bin/imdb-producer").content_string
+    assert "/opt/imdb-producer-duckdb/" in wrapper
     assert ("/opt/imdb-producer-fast/" in wrapper) == bool(variables["producer_fast"])
 
 

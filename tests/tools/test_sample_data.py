@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sample_data
 
-from imdb_producer.prepare import Counts, read_movies, read_ratings
+from imdb_producer.dumps import Dumps
 
 TYPES = {
     "movie",
@@ -99,11 +99,12 @@ def test_the_summary_says_what_the_files_hold(sample: Sample) -> None:
 
 
 def test_the_producer_keeps_as_many_as_the_summary_says(folder: Path, sample: Sample) -> None:
-    ratings_counts, movies_counts = Counts(), Counts()
-    with gzip.open(folder / sample_data.RATINGS_FILE) as file:
-        ratings = read_ratings(file, 1000, ratings_counts)
-    with gzip.open(folder / sample_data.BASICS_FILE) as file:
-        records = list(read_movies(file, ratings, movies_counts))
+    with Dumps() as dumps:
+        with gzip.open(folder / sample_data.RATINGS_FILE) as file:
+            ratings_counts = dumps.read_ratings(file, 1000)
+        with gzip.open(folder / sample_data.BASICS_FILE) as file:
+            movies_counts = dumps.read_movies(file)
+        records = list(dumps.records())
     assert len(records) == movies_counts.kept == sample.summary.kept
     assert ratings_counts.malformed == movies_counts.malformed == 0
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
 import pytest
 
-from imdb_producer.errors import DataError
-from imdb_producer.prepare import (
-    NO_YEAR,
-    NOT_A_MOVIE,
-    TOO_FEW_VOTES,
-    Counts,
-    read_movies,
-    read_ratings,
-)
-from imdb_producer.ratings import Rating, Ratings
+from imdb_producer.dumps import NO_YEAR, NOT_A_MOVIE, TOO_FEW_VOTES, Counts, Dumps
+from imdb_producer.errors import DataError, SourceError, StateError
 from imdb_producer.records import Record
 
 BASICS = (
@@ -44,16 +41,25 @@ def row(**changes: str) -> bytes:
 
 
 def movies(*rows: bytes, header: str = BASICS) -> tuple[list[Record], Counts]:
-    counts = Counts()
-    ratings = Ratings()
-    ratings.put(b"tt0000001", Rating(7.1, 1000))
-    ratings.put(b"tt0000002", Rating(5.0, 2000))
-    return list(read_movies([line(*header.split()), *rows], ratings, counts)), counts
+    with Dumps() as dumps:
+        dumps.read_ratings([line(*RATINGS.split()), *rated(3)], 1000)
+        counts = dumps.read_movies([line(*header.split()), *rows])
+        return list(dumps.records()), counts
 
 
-def ratings(*rows: bytes, min_votes: int = 1000) -> tuple[Ratings, Counts]:
-    counts = Counts()
-    return read_ratings([line(*RATINGS.split()), *rows], min_votes, counts), counts
+def ratings(*rows: bytes) -> tuple[dict[str, tuple[float, int]], Counts]:
+    """Give rating and votes of each title, as records have them."""
+    with Dumps() as dumps:
+        counts = dumps.read_ratings([line(*RATINGS.split()), *rows], 1000)
+        titles = [row(tconst=f"tt{number:07}") for number in range(1, 3)]
+        dumps.read_movies([line(*COLUMNS), *titles])
+        return {it.tconst: (it.averageRating, it.numVotes) for it in dumps.records()}, counts
+
+
+def rated(width: int) -> list[bytes]:
+    """Give two rows of title.ratings, with columns of no meaning behind."""
+    more = ["x"] * (width - 3)
+    return [line("tt0000001", "7.1", "1000", *more), line("tt0000002", "5.0", "2000", *more)]
 
 
 def is_balanced(counts: Counts) -> bool:
@@ -73,6 +79,7 @@ def test_a_movie_becomes_a_record() -> None:
         ({"titleType": "short"}, NOT_A_MOVIE),
         ({"titleType": "tvEpisode", "primaryTitle": "a movie"}, NOT_A_MOVIE),
         ({"startYear": r"\N"}, NO_YEAR),
+        ({"startYear": ""}, NO_YEAR),
         ({"tconst": "tt0000009"}, TOO_FEW_VOTES),
     ],
 )
@@ -133,7 +140,9 @@ def test_genres_are_split(text: str, genres: list[str]) -> None:
     assert records[0].genres == genres
 
 
-@pytest.mark.parametrize(("text", "runtime"), [(r"\N", None), ("0", 0), ("51420", 51420)])
+@pytest.mark.parametrize(
+    ("text", "runtime"), [(r"\N", None), ("", None), ("0", 0), ("51420", 51420)]
+)
 def test_an_unknown_runtime_is_none(text: str, runtime: int | None) -> None:
     records, _ = movies(row(runtimeMinutes=text))
     assert records[0].runtimeMinutes == runtime
@@ -142,10 +151,10 @@ def test_an_unknown_runtime_is_none(text: str, runtime: int | None) -> None:
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (row().rsplit(b"\t", 1)[0] + b"\n", "8 columns instead of 9"),
-        (row(titleType="short").rsplit(b"\t", 1)[0] + b"\n", "8 columns instead of 9"),
-        (row(genres="Drama\tAction"), "10 columns instead of 9"),
-        (b"\n", "1 columns instead of 9"),
+        (row().rsplit(b"\t", 1)[0] + b"\n", "fewer than 9 columns"),
+        (row(titleType="short").rsplit(b"\t", 1)[0] + b"\n", "fewer than 9 columns"),
+        (row(genres="Drama\tAction"), "more than 9 columns"),
+        (b"\n", "empty"),
         (row(startYear="19x4"), "startYear is '19x4'"),
         (row(startYear="٢٠٠١"), "startYear is"),
         (row(runtimeMinutes="Drama"), "runtimeMinutes is 'Drama'"),
@@ -153,9 +162,9 @@ def test_an_unknown_runtime_is_none(text: str, runtime: int | None) -> None:
         (row(runtimeMinutes="-1"), "runtimeMinutes is '-1'"),
         (row(runtimeMinutes="nan"), "runtimeMinutes is 'nan'"),
         (row(runtimeMinutes="2147483648"), "runtimeMinutes is '2147483648'"),
-        (row(primaryTitle=r"\N"), "primaryTitle is missing"),
-        (row(primaryTitle=""), "primaryTitle is missing"),
-        (row().replace(b"Paper", b"Pap\xe9r"), "primaryTitle is not UTF-8"),
+        (row(primaryTitle=r"\N"), "primaryTitle is unknown"),
+        (row(primaryTitle=""), "primaryTitle is unknown"),
+        (row().replace(b"Paper", b"Pap\xe9r"), "not UTF-8"),
     ],
 )
 def test_a_malformed_row_is_reported_and_the_next_is_read(bad: bytes, reason: str) -> None:
@@ -187,6 +196,44 @@ def test_the_last_line_may_lack_its_end_and_lines_may_end_as_on_windows() -> Non
     assert [record.genres for record in records] == [["Drama"], ["War"]]
 
 
+def test_a_header_whose_last_name_is_not_utf_8_hides_no_row() -> None:
+    """The column is one that is not read."""
+    with Dumps() as dumps:
+        counts = dumps.read_ratings([b"tconst\taverageRating\tnumVotes\tm\xf6re\n", *rated(4)], 0)
+    assert (counts.read, counts.kept, counts.malformed) == (2, 2, 0)
+
+
+def test_a_dump_of_a_header_alone_has_no_rows() -> None:
+    _, counts = ratings()
+    assert str(counts) == "0 kept, 0 filtered, 0 malformed"
+
+
+def test_what_a_killed_run_has_spilled_is_removed(tmp_path: Path) -> None:
+    left, used = tmp_path / ".duckdb-999999999", tmp_path / f".duckdb-{os.getppid()}"
+    for folder in (left, used):
+        folder.mkdir()
+        (folder / "duckdb_temp_storage_DEFAULT-0.tmp").touch()
+    with Dumps(tmp_path):
+        assert [it.name for it in tmp_path.iterdir()] == [used.name]
+
+
+def test_a_disk_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match=r"DuckDB cannot go on .* CACHE_DIR"), Dumps(tmp_path):
+        raise duckdb.IOException("No space left on device")
+
+
+def test_a_file_that_breaks_off_ends_the_reading_with_its_error() -> None:
+    def blocks() -> Iterator[bytes]:
+        yield line(*COLUMNS)
+        yield from [row()] * 100_000
+        raise SourceError("cut short")
+
+    with Dumps() as dumps:
+        dumps.read_ratings([line(*RATINGS.split()), *rated(3)], 1000)
+        with pytest.raises(SourceError, match="cut short"):
+            dumps.read_movies(blocks())
+
+
 @pytest.mark.parametrize("column", ["tconst", "titleType", "primaryTitle", "startYear", "genres"])
 def test_a_missing_column_is_named(column: str) -> None:
     header = BASICS.replace(column, "other")
@@ -196,18 +243,13 @@ def test_a_missing_column_is_named(column: str) -> None:
 
 def test_an_html_page_is_told_by_its_header() -> None:
     with pytest.raises(DataError, match="<html>"):
-        list(read_movies([b"<html>\n"], Ratings(), Counts()))
+        Dumps().read_movies([b"<html>\n"])
 
 
 @pytest.mark.parametrize("dump", ["title.basics", "title.ratings"])
 def test_an_empty_dump_is_an_error(dump: str) -> None:
-    def read() -> object:
-        if dump == "title.basics":
-            return list(read_movies([], Ratings(), Counts()))
-        return read_ratings([], 1000, Counts())
-
-    with pytest.raises(DataError, match=f"{dump} is empty"):
-        read()
+    with Dumps() as dumps, pytest.raises(DataError, match=f"{dump} is empty"):
+        dumps.read_movies([]) if dump == "title.basics" else dumps.read_ratings([], 1000)
 
 
 @pytest.mark.parametrize(("votes", "kept"), [("999", 0), ("1000", 1), ("1001", 1), ("5", 0)])
@@ -219,9 +261,7 @@ def test_ratings_are_kept_from_the_threshold_on(votes: str, kept: int) -> None:
 
 def test_a_rating_is_read_exactly() -> None:
     found, _ = ratings(line("tt0000001", "10.0", "2147483647"), line("tt0000002", "5.7", "1000"))
-    assert len(found) == 2
-    assert found.get(b"tt0000001") == Rating(10.0, 2147483647)
-    assert found.get(b"tt0000002") == Rating(5.7, 1000)
+    assert found == {"tt0000001": (10.0, 2147483647), "tt0000002": (5.7, 1000)}
 
 
 @pytest.mark.parametrize(
@@ -229,21 +269,20 @@ def test_a_rating_is_read_exactly() -> None:
     [
         (("tt0000001", "nan", "1000"), "averageRating is 'nan'"),
         (("tt0000001", "inf", "1000"), "averageRating is 'inf'"),
-        (("tt0000001", r"\N", "1000"), "averageRating is"),
+        (("tt0000001", r"\N", "1000"), "averageRating is unknown"),
         (("tt0000001", "11.0", "1000"), "averageRating is '11.0'"),
         (("tt0000001", "0.9", "1000"), "averageRating is '0.9'"),
         (("tt0000001", "1e0", "1000"), "averageRating is '1e0'"),
         (("tt0000001", "7.1", "many"), "numVotes is 'many'"),
         (("tt0000001", "7.1", "9999999999"), "numVotes is '9999999999'"),
-        (("tt0000001", "7.1", ""), "numVotes is ''"),
+        (("tt0000001", "7.1", ""), "numVotes is unknown"),
         (("nm0000001", "7.1", "1000"), "tconst is 'nm0000001'"),
-        (("tt0000001", "7.1"), "2 columns instead of 3"),
+        (("tt0000001", "7.1"), "fewer than 3 columns"),
     ],
 )
 def test_a_malformed_rating_is_reported(fields: tuple[str, ...], reason: str) -> None:
     found, counts = ratings(line(*fields), line("tt0000002", "7.1", "1000"))
-    assert len(found) == 1
-    assert found.get(b"tt0000002") == Rating(7.1, 1000)
+    assert found == {"tt0000002": (7.1, 1000)}
     assert reason in counts.examples[0]
     assert is_balanced(counts)
 

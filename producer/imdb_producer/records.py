@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 #: What a record is made of and which are made; another number makes every data set a new one.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)

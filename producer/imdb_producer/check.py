@@ -11,11 +11,10 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from imdb_producer.client import make_client
 from imdb_producer.config import Config
 from imdb_producer.errors import ProducerError, SourceError
+from imdb_producer.factory import make_client, open_store
 from imdb_producer.http import Trouble, ask
-from imdb_producer.progress import open_store
 from imdb_producer.proxies import Proxies
 from imdb_producer.redact import redacted
 from imdb_producer.refused import RefusedFile

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from imdb_producer.errors import ConfigError, TopicError
+from imdb_producer.errors import TopicError
 from imdb_producer.records import Message
-from imdb_producer.security import PLAIN, Security
 
 CLIENT_ID = "imdb-producer"
 COMPRESSION = "gzip"
@@ -85,29 +84,6 @@ class Client(Protocol):
 
     def close(self, timeout: float) -> None:
         """Give up the connection, waiting at most about `timeout` seconds for results."""
-
-
-def make_client(
-    name: str, bootstrap_servers: Sequence[str], topic: str, security: Security = PLAIN
-) -> Client:
-    """Make the client that a setting names, connected.
-
-    Raises:
-        ConfigError: it is not installed, or a file of `security` cannot be used.
-        TopicError: no broker answers.
-    """
-    if name == "confluent":
-        try:
-            from imdb_producer.confluent import ConfluentClient
-        except ImportError as error:
-            raise ConfigError(
-                f"KAFKA_CLIENT={name!r}: {error}. It is of the extra `fast`: set producer_fast and "
-                "deploy, or install confluent-kafka; or use kafka-python."
-            ) from error
-        return ConfluentClient(bootstrap_servers, topic, security)
-    from imdb_producer.kafka_python import KafkaPythonClient
-
-    return KafkaPythonClient(bootstrap_servers, topic, security)
 
 
 def unreachable(bootstrap_servers: Sequence[str], error: object) -> TopicError:

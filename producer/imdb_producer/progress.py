@@ -10,12 +10,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
-from imdb_producer.config import Config
 from imdb_producer.errors import StateError
 from imdb_producer.files import replacing
-
-#: Where in ZooKeeper progress is, by topic.
-SHARED_ROOT = "/imdb-pipeline/imdb-producer-progress"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,23 +90,6 @@ class ProgressFile:
 
     def close(self) -> None:
         """See `ProgressStore.close`."""
-
-
-def open_store(folder: Path, config: Config) -> ProgressStore:
-    """Give where the progress of a topic is kept: in ZooKeeper if there are servers.
-
-    Raises:
-        ConfigError: a file for TLS with them cannot be used.
-        StoreError: no server answers.
-        AccessError: none that takes this host, and that this host trusts.
-    """
-    store = ProgressFile(folder / "progress.json")
-    if not config.progress_servers:
-        return store
-    from imdb_producer.shared_progress import SharedProgress
-
-    path = f"{SHARED_ROOT}/{config.topic}"
-    return SharedProgress(",".join(config.progress_servers), path, store, config.progress_tls)
 
 
 def parse_progress(content: bytes, place: str, advice: str) -> Progress:

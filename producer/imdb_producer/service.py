@@ -11,7 +11,7 @@ from pathlib import Path
 from imdb_producer.access import StallWatch, find_obstacle
 from imdb_producer.ahead import find_prepared, read_prepared
 from imdb_producer.bar import Bar
-from imdb_producer.client import Client, make_client
+from imdb_producer.client import Client
 from imdb_producer.config import Config
 from imdb_producer.dataset import DataSet, fetch_data_set, read_messages
 from imdb_producer.errors import (
@@ -20,12 +20,13 @@ from imdb_producer.errors import (
     DeliveryError,
     ProducerError,
 )
+from imdb_producer.factory import make_client, open_store
 from imdb_producer.lock import AT_WORK, RUN_LOCK, exclusive
 from imdb_producer.metrics import Metrics
 from imdb_producer.notify import Systemd
 from imdb_producer.outbox import Outbox
 from imdb_producer.pacing import Pacer
-from imdb_producer.progress import Progress, open_store
+from imdb_producer.progress import Progress
 from imdb_producer.records import Message
 from imdb_producer.redact import redacted
 from imdb_producer.refused import Refusal

@@ -125,7 +125,7 @@ def ours(
     """What the service does once it has prepared: from the outbox on, with progress kept."""
     import tempfile
 
-    from imdb_producer.client import make_client
+    from imdb_producer.factory import make_client
     from imdb_producer.pacing import Pacer
     from imdb_producer.records import Message
     from imdb_producer.resume import Resumption

@@ -260,7 +260,7 @@ def test_a_record_that_the_client_itself_finds_too_large_is_refused_too(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, client: str
 ) -> None:
     from imdb_producer import confluent, kafka_python
-    from imdb_producer.client import make_client
+    from imdb_producer.factory import make_client
 
     monkeypatch.setitem(kafka_python.SETTINGS, "max_request_size", 2000)
     monkeypatch.setitem(confluent.SETTINGS, "message.max.bytes", 2000)
@@ -364,7 +364,7 @@ def test_numbers_are_served_while_it_sends(setting: Setting) -> None:
 
 
 def test_both_clients_take_the_same_partitions(broker: Broker, tmp_path: Path) -> None:
-    from imdb_producer.client import make_client
+    from imdb_producer.factory import make_client
 
     places = []
     for name in ("kafka-python", "confluent"):

@@ -121,7 +121,9 @@ def test_a_malformed_row_is_logged_and_the_rest_is_sent(
     basics.write_bytes(basics.read_bytes() + gzip.compress(b"tt9999999\tmovie\tCut\n"))
     assert setting.run() == 0
     assert len(setting.client.sent) == setting.summary.kept
-    assert "Malformed row of title.basics passed over: line 302: fewer than 9 columns" in caplog.text
+    assert (
+        "Malformed row of title.basics passed over: line 302: fewer than 9 columns" in caplog.text
+    )
 
 
 @pytest.mark.parametrize(

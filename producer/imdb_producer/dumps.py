@@ -266,10 +266,9 @@ class Dumps:
         # Neither the first line, which was the header, nor the last, which is our own, counts.
         counts.read = end + more - 2
         counts.malformed = sum(fates.values()) + more - 1
-        counts.filtered[filtered[0]] += (
-            counts.read - counts.kept - counts.filtered.total() - counts.malformed
-        )
-        counts.filtered = +counts.filtered
+        # Of lines that are filtered for the most common reason there is no row.
+        if common := counts.read - counts.kept - counts.filtered.total() - counts.malformed:
+            counts.filtered[filtered[0]] = common
         examples = [(line, _REJECTED.get(kind, kind)) for line, kind in rejected]
         for number, reason in found:
             if number == end:

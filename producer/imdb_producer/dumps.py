@@ -7,7 +7,6 @@ empty is unknown. Every line is counted once: read = kept + filtered + malformed
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections import Counter
@@ -34,8 +33,6 @@ LONGEST_TEXT = 64 * 1024
 #: Malformed lines that are named.
 _EXAMPLES = 5
 _MAX_INT = 2**31 - 1
-#: Bytes on their way to DuckDB: as many as anybody may ask for.
-_PIPE = 1024 * 1024
 
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "200MB",
@@ -237,7 +234,6 @@ class Dumps:
         with ThreadPoolExecutor(1) as pool, os.fdopen(writer, "wb") as pipe:
             reading = pool.submit(execute)
             try:
-                fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE)
                 pipe.writelines(_cleaned(blocks))
                 pipe.close()
             except BrokenPipeError:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from .inventories import check_inventory
+from .inventories import GROUPS, check_inventory
 from .libvirt_project import (
     HOST,
     NAME,
@@ -32,15 +32,6 @@ from .libvirt_project import (
 pytestmark = pytest.mark.libvirt
 
 TOPIC = "libvirt-test"
-GROUPS = {
-    "zookeeper",
-    "kafka",
-    "spark_master",
-    "spark_worker",
-    "streaming",
-    "producer",
-    "monitoring",
-}
 # Their roles are deployed; the whole pipeline on an emulated host takes half an hour.
 TESTED = ["common", "java", "zookeeper", "kafka", "kafka_topic"]
 

@@ -251,6 +251,52 @@ findmnt --noheadings --output OPTIONS "$LOCAL_FOLDER/disk/root"
     assert f"lowerdir={tmp_path}/earlier," in told
 
 
+# In the place of mmdebstrap; the folder is its last argument where no mirror is named.
+FEW_FILES = """#!/bin/bash
+mkdir -p "${@: -1}"/{etc,home/admin}
+echo 12 >"${@: -1}/etc/debian_version"
+chown 1000:1000 "${@: -1}/home/admin"
+"""
+
+
+@pytest.mark.parametrize(
+    ("harm", "again"),
+    [
+        ("true", False),
+        ('cp -r "$LOCAL_IMAGE" copy; rm -r "$LOCAL_IMAGE"; mv copy "$LOCAL_IMAGE"', True),
+        ('rmdir "$LOCAL_IMAGE/home/admin"', True),
+        ('rm "$LOCAL_IMAGE/etc/debian_version"', True),
+    ],
+    ids=["as it was made", "copied without owners", "cleaned in part", "begun"],
+)
+def test_an_image_that_is_not_as_it_was_made_is_made_anew(
+    tmp_path: Path, harm: str, again: bool
+) -> None:
+    (tmp_path / "mmdebstrap").write_text(FEW_FILES)
+    (tmp_path / "mmdebstrap").chmod(0o755)
+    image = tmp_path / "images/bookworm"
+    told = run(
+        f"""
+cd '{tmp_path}'
+'{SCRIPTS}/image.sh'
+{harm}
+echo '--- again'
+'{SCRIPTS}/image.sh'
+stat --format=%u "$LOCAL_IMAGE/home/admin"
+""",
+        **local_variables(tmp_path / "state")
+        | {
+            "LOCAL_IMAGE": str(image),
+            "LOCAL_DEBIAN_MIRROR": "",
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        },
+    )
+    told = told.split("--- again")[1]
+    assert told.splitlines()[-1] == "1000"
+    assert (f"the base image {image} is not as it was made" in told) == again
+    assert image.with_name("bookworm.damaged").exists() == again
+
+
 # control groups
 
 

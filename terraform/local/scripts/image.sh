@@ -4,9 +4,21 @@
 . "$(dirname "$0")/lib.sh"
 as_root "$@"
 
-[ ! -e "$LOCAL_IMAGE/etc/debian_version" ] || exit 0
+# What an image's files are, but for their content: a copy that lost owners, or a cache that was cleaned, boots and lets nobody in.
+listed() { find "$1" -printf '%y %m %U %G %P ' \( -type f -printf '%s\n' -o -printf '\n' \) | LC_ALL=C sort; }
+made() { # and as it was made; an image of an earlier recipe has no list
+    [ -e "$LOCAL_IMAGE/etc/debian_version" ] || return 1
+    [ ! -e "$LOCAL_IMAGE.files" ] || cmp --quiet "$LOCAL_IMAGE.files" <(listed "$LOCAL_IMAGE")
+}
+! made || exit 0
 lock "$LOCAL_IMAGE.lock" 900
-[ ! -e "$LOCAL_IMAGE/etc/debian_version" ] || exit 0
+! made || exit 0
+if [ -e "$LOCAL_IMAGE" ]; then
+    # Hosts that run from it keep what they have.
+    rm -rf "$LOCAL_IMAGE.damaged"
+    mv "$LOCAL_IMAGE" "$LOCAL_IMAGE.damaged"
+    echo "Warning: the base image $LOCAL_IMAGE is not as it was made (copied without owners, or cleaned in part), so it is made anew. The old one is $LOCAL_IMAGE.damaged; delete it when no host runs from it." >&2
+fi
 
 case "$LOCAL_ARCH" in
 x86_64) arch=amd64 ;;
@@ -68,4 +80,5 @@ mmdebstrap --quiet --mode=root --variant=minbase --arch="$arch" --include="$pack
     fail "mmdebstrap could not make the base image; its last lines say why. No network? Then set debian_mirror to one that is reachable."
 # Once for all its files, in place of dpkg's sync for each: what bears the image's name is whole.
 sync --file-system "$LOCAL_IMAGE.partial"
+listed "$LOCAL_IMAGE.partial" >"$LOCAL_IMAGE.files"
 mv "$LOCAL_IMAGE.partial" "$LOCAL_IMAGE"

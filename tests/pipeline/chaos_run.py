@@ -9,9 +9,8 @@ import pandas as pd
 from hosts import Target
 
 from ..waiting import wait_for
-from .chaos_expected import Stored, event_id_of
+from .chaos_expected import ExpectedTables
 from .chaos_kills import Kill
-from .chaos_sender import Sender
 from .deployment import as_root, status_of
 from .tables import Tables
 
@@ -45,25 +44,19 @@ class Chaos:
         )
 
 
-def everything_consumed(target: Target, sender: Sender, tables: Tables, patience: float) -> None:
-    """Wait until the job says that nothing waits, and all that was sent has come to a table."""
-    places = {
-        (message.partition, message.offset, event_id_of(message))
-        for message in (
-            Stored(*place, sent.at, sent.key, sent.value, sent.headers)
-            for place, sent in sender.acknowledged.items()
-        )
-    }
+def everything_consumed(
+    target: Target, wanted: ExpectedTables, tables: Tables, patience: float
+) -> None:
+    """Wait until the job says that nothing waits, and the tables have every row that is wanted."""
 
     def look() -> dict[str, int]:
         events = set(tables.event_ids())
         letters = pd.read_parquet(tables.parquet / "dead_letters", columns=["partition", "offset"])
-        dead = set(letters.itertuples(index=False, name=None))
         return {
             "lag": status_of(target, "imdb-streaming")["query"]["lag"],
-            "in no table": sum(
-                event not in events and (partition, offset) not in dead
-                for partition, offset, event in places
+            "movies missing": sum(event not in events for event, _ in wanted.silver),
+            "dead letters missing": len(
+                wanted.dead_letters.keys() - set(letters.itertuples(index=False, name=None))
             ),
         }
 

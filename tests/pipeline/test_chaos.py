@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -57,6 +58,17 @@ def quick_batches(target: Target) -> Generator[None]:
     assert back.exit_code == 0, back.end
 
 
+@dataclass(frozen=True)
+class Survived:
+    """What was sent, what readers saw, what the topic holds, and what follows from that."""
+
+    sender: Sender
+    readers: Readers
+    #: All of the topic; other tests' and the producer's messages too.
+    stored: list[Stored]
+    wanted: ExpectedTables
+
+
 @pytest.fixture(scope="module")
 def survived(
     target: Target,
@@ -67,9 +79,10 @@ def survived(
     topic: str,
     tables: Tables,
     patience: float,
+    variables: HostVariables,
     say: Callable[[str], None],
-) -> Generator[tuple[Sender, Readers]]:
-    """The pipeline after all of it, everything consumed: what was sent, and what readers saw."""
+) -> Generator[Survived]:
+    """The pipeline after all of it, everything consumed."""
     assert finished["sent"] > 0
     say(str(chaos))
     begin = time.time_ns() // 1_000_000
@@ -102,11 +115,17 @@ def survived(
             lambda _: sender.done,
             (300 + chaos.records / RATE) * patience,
         )
-        everything_consumed(target, sender, tables, patience)
+        stored = read_back(connection, topic)
+        wanted = expected_tables(
+            stored,
+            c=float(variables["streaming_global_mean_rating"]),
+            m=float(variables["streaming_min_votes_prior"]),
+        )
+        everything_consumed(target, wanted, tables, patience)
         # Once more each, on what is final.
         time.sleep(5)
         readers.stop()
-        yield sender, readers
+        yield Survived(sender, readers, stored, wanted)
     except BaseException:
         say(f"{chaos}\n{sender.state}\n{journals(target)}")
         raise
@@ -117,48 +136,33 @@ def survived(
 
 
 @pytest.fixture(scope="module")
-def stored(
-    survived: tuple[Sender, Readers], connection: Connection, topic: str, chaos: Chaos
-) -> list[Stored]:
-    """All that the topic holds; other tests' and the producer's messages too."""
-    return read_back(connection, topic)
-
-
-@pytest.fixture(scope="module")
-def wanted(stored: list[Stored], variables: HostVariables) -> ExpectedTables:
+def wanted(survived: Survived) -> ExpectedTables:
     """What the tables must hold."""
-    return expected_tables(
-        stored,
-        c=float(variables["streaming_global_mean_rating"]),
-        m=float(variables["streaming_min_votes_prior"]),
-    )
+    return survived.wanted
 
 
 def test_readers_never_failed_nor_saw_a_row_doubled_or_gone(
-    survived: tuple[Sender, Readers], chaos: Chaos, say: Callable[[str], None]
+    survived: Survived, chaos: Chaos, say: Callable[[str], None]
 ) -> None:
-    _, readers = survived
+    readers = survived.readers
     assert not readers.problems, f"{chaos}\n" + "\n".join(readers.problems)
     assert all(reads > chaos.kills // 2 for reads in readers.reads.values()), readers.reads
     say(f"{chaos}\nreads: {readers.reads}")
 
 
-def test_every_kill_hit(survived: tuple[Sender, Readers], chaos: Chaos) -> None:
+def test_every_kill_hit(survived: Survived, chaos: Chaos) -> None:
     assert len(chaos.done) == chaos.kills
     assert len({kill.victim for kill in chaos.done}) == min(7, chaos.kills)
 
 
-def test_topic_holds_what_was_sent(
-    survived: tuple[Sender, Readers], stored: list[Stored], chaos: Chaos
-) -> None:
+def test_topic_holds_what_was_sent(survived: Survived, chaos: Chaos) -> None:
     def plain(message: Planned | Stored) -> tuple[object, ...]:
         return message.key, message.value, message.headers, message.at
 
-    sender, _ = survived
-    there = {(message.partition, message.offset): message for message in stored}
+    there = {(message.partition, message.offset): message for message in survived.stored}
     lost: list[Position] = [
         place
-        for place, message in sender.acknowledged.items()
+        for place, message in survived.sender.acknowledged.items()
         if place not in there or plain(there[place]) != plain(message)
     ]
     assert not lost, f"{chaos}\n{len(lost)} acknowledged messages are not there: {lost[:5]}"

@@ -100,6 +100,22 @@ def tls(address: str, port: int, certificate: str = "", sends: str = "") -> Answ
         return (ANSWERED, repr(answer)) if answer else (NO_ANSWER, repr(answer))
 
 
+def metrics(address: str, port: int, scheme: str, certificate: str = "") -> Answer:
+    """Ask for the metrics of a host, of whoever serves them."""
+    import requests
+
+    answer = requests.get(
+        f"{scheme}://{address}:{port}/node",
+        cert=certificate or None,
+        verify=False,
+        timeout=SECONDS,
+    )
+    if answer.status_code in (requests.codes.bad_request, requests.codes.forbidden):
+        return NO_RIGHT, answer.text
+    answer.raise_for_status()
+    return ANSWERED, answer.text[:200]
+
+
 def znode(address: str, port: int, certificate: str, does: str, path: str) -> Answer:
     """Read or change a node of ZooKeeper's, by TLS.
 
@@ -371,6 +387,7 @@ def shell(address: str, port: int, user: str, options: list[str]) -> Answer:
 KINDS: dict[str, Callable[..., Answer]] = {
     "clear": clear,
     "tls": tls,
+    "metrics": metrics,
     "znode": znode,
     "kafka": kafka,
     "shell": shell,

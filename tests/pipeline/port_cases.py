@@ -43,7 +43,7 @@ SERVERS = {
     "spark_worker_port": "Spark worker",
     "streaming_driver_port": "driver",
     "streaming_block_manager_port": "blocks",
-    "streaming_metrics_port": "metrics of the job",
+    "exporters_port": "metrics",
     "release_seed_port": "releases",
 }
 #: That nobody listens on at most times.
@@ -352,6 +352,24 @@ def _submissions() -> list[Case]:
     ]
 
 
+def _metrics() -> list[Case]:
+    def ask(certificate: str, scheme: str = "https") -> Callable[[Means], dict[str, Any]]:
+        return lambda means: {
+            "kind": "metrics",
+            "scheme": scheme,
+            "certificate": str(means.certificates[certificate]) if certificate else "",
+        }
+
+    port, tries = "exporters_port", "ask for the host's metrics"
+    return [
+        Case(port, "nothing", f"{tries} in the clear", NO_RIGHT, ask("", "http")),
+        Case(port, "nothing", f"{tries} by TLS", NO_RIGHT, ask("")),
+        Case(port, "a certificate of another CA", tries, NO_RIGHT, ask("another CA")),
+        Case(port, "the brokers' certificate", tries, NO_RIGHT, ask("kafka")),
+        Case(port, "Prometheus' certificate", tries, ANSWERED, ask("prometheus"), right=True),
+    ]
+
+
 def _clear(said: str) -> Callable[[Means], dict[str, Any]]:
     return lambda _: {"kind": "clear", "sends": said.encode().hex()}
 
@@ -368,14 +386,7 @@ CASES: list[Case] = [
     *_spark("spark_worker_port", "Worker"),
     *_spark("streaming_driver_port", "CoarseGrainedScheduler"),
     *_spark("streaming_block_manager_port", ""),
-    Case(
-        "streaming_metrics_port",
-        "nothing",
-        "ask for the metrics, from the host itself",
-        ANSWERED,
-        _clear("GET /metrics HTTP/1.0\r\n\r\n"),
-        open="numbers without titles, for `pipeline_monitoring_addresses`, by default nobody",
-    ),
+    *_metrics(),
     Case(
         "release_seed_port", "nothing", "connect while nothing is deployed", CLOSED, _clear("GET /")
     ),

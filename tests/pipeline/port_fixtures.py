@@ -74,9 +74,12 @@ def means(
     folder = tmp_path_factory.mktemp("means")
     suffix = held_secrets.get("secret_users_suffix", "")
     named = {"admin": "operator", "producer": "producer", "streaming": "streaming"}
+    holders = {"imdb-producer": "producer", "kafka": "kafka"}
+    if variables["pipeline_monitoring"]:
+        holders["prometheus"] = "monitoring"
     certificates = {
         service: pem_of(store, target.groups[group][0], service, folder)
-        for service, group in (("imdb-producer", "producer"), ("kafka", "kafka"))
+        for service, group in holders.items()
     }
     addresses = [host["host_address"] for host in target.hosts.values()]
     other = Ca(folder / "another", "CA of imdb-pipeline").certificate("kafka", *addresses)

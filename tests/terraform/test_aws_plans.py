@@ -85,18 +85,45 @@ def test_every_variable_with_a_validation_is_refused_something() -> None:
     assert refused == validated
 
 
-def test_ports_that_the_inventory_of_these_hosts_asks_for_are_opened(
-    project: Path, provider: Mapping[str, str]
-) -> None:
+@pytest.fixture
+def own_knobs(project: Path) -> Iterator[Path]:
+    """The folder of the settings of these hosts."""
     knobs = project.parents[1] / "inventories/aws/group_vars/all"
     knobs.mkdir(parents=True)
+    yield knobs
+    shutil.rmtree(project.parents[1] / "inventories/aws")
+
+
+def test_ports_that_the_inventory_of_these_hosts_asks_for_are_opened(
+    project: Path, provider: Mapping[str, str], own_knobs: Path
+) -> None:
+    (own_knobs / "knobs.yml").write_text("pipeline_security: false\n")
+    (own_knobs / "ports.yml").write_text("kafka_port: 19092 # ours\nstreaming_metrics_port: 0\n")
+    (own_knobs / "vault.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n3336\n")
+    said = terraform(project, "test", "-filter=tests/ports.tftest.hcl", provider=provider)
+    assert "Success! 1 passed, 0 failed." in said
+
+
+@pytest.mark.parametrize(
+    ("knobs", "opened"),
+    [
+        ("pipeline_security: false\n", [9402]),
+        ("pipeline_monitoring: true\n", [9400, 9400]),
+        ("pipeline_security: false\npipeline_monitoring: true\n", [9400, 9400]),
+    ],
+)
+def test_metrics_are_opened_where_they_are_served(
+    project: Path, provider: Mapping[str, str], own_knobs: Path, knobs: str, opened: list[int]
+) -> None:
+    (own_knobs / "knobs.yml").write_text(knobs)
+    test = project / "tests/metrics.tftest.hcl"
+    written = test.read_text()
+    assert "=> [9402] }" in written
+    test.write_text(written.replace("=> [9402] }", f"=> {opened} }}"))
     try:
-        (knobs / "knobs.yml").write_text("pipeline_security: false\n")
-        (knobs / "ports.yml").write_text("kafka_port: 19092 # ours\nstreaming_metrics_port: 0\n")
-        (knobs / "vault.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n3336\n")
-        said = terraform(project, "test", "-filter=tests/ports.tftest.hcl", provider=provider)
+        said = terraform(project, "test", f"-filter=tests/{test.name}", provider=provider)
     finally:
-        shutil.rmtree(project.parents[1] / "inventories/aws")
+        test.write_text(written)
     assert "Success! 1 passed, 0 failed." in said
 
 

@@ -14,6 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import pkcs12
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = dt.datetime.now(dt.UTC)
@@ -187,3 +188,56 @@ def test_names_are_written_as_certificates_do() -> None:
         "IP:192.0.2.7",
         "IP:2001:db8::7",
     ]
+
+
+def pkcs12_due(authority: Authority, password: str = PASSPHRASE) -> bool:
+    """Whether the file of service kafka in PKCS12 format is to be made."""
+    files = [str(authority.folder / f"kafka.{it}") for it in ("key", "crt")]
+    service = {"name": "kafka", "files": [*files, str(authority.path)], "certificate": files[1]}
+    folder, ca = str(authority.folder), str(authority.path)
+    due = filters.pkcs12_due([service], folder, ca, password)
+    assert due in ([], [service])
+    return bool(due)
+
+
+def write_pkcs12(authority: Authority) -> None:
+    key, certificate = (authority.folder / f"kafka.{it}" for it in ("key", "crt"))
+    private = serialization.load_pem_private_key(key.read_bytes(), None)
+    assert isinstance(private, ec.EllipticCurvePrivateKey)
+    (authority.folder / "kafka.p12").write_bytes(
+        pkcs12.serialize_key_and_certificates(
+            b"kafka",
+            private,
+            x509.load_pem_x509_certificate(certificate.read_bytes()),
+            [authority.certificate],
+            serialization.BestAvailableEncryption(PASSPHRASE.encode()),
+        )
+    )
+
+
+def test_a_file_in_pkcs12_format_is_made_once(authority: Authority) -> None:
+    assert pkcs12_due(authority)
+    write_pkcs12(authority)
+    assert not pkcs12_due(authority)
+
+
+def test_a_file_in_pkcs12_format_is_made_anew_for_another_password(authority: Authority) -> None:
+    write_pkcs12(authority)
+    assert pkcs12_due(authority, "another-password")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda it: it.issue(),
+        lambda it: Authority(it.folder),
+        lambda it: (it.folder / "kafka.p12").write_bytes(b"cut off"),
+    ],
+    ids=["another certificate", "another CA", "a damaged file"],
+)
+def test_a_file_in_pkcs12_format_follows_what_it_holds(
+    authority: Authority, change: Callable[[Authority], object]
+) -> None:
+    write_pkcs12(authority)
+    change(authority)
+    assert pkcs12_due(authority)

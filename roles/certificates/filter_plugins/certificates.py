@@ -12,6 +12,7 @@ from ansible.errors import AnsibleFilterError
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import pkcs12
 
 PEM = serialization.Encoding.PEM
 CERTIFICATE = re.compile(
@@ -149,6 +150,35 @@ def pem_files(paths: list[str]) -> str:
         raise AnsibleFilterError(f"cannot read {error}") from error
 
 
+def pkcs12_due(
+    files: list[dict[str, Any]], folder: str, ca: str, password: str
+) -> list[dict[str, Any]]:
+    """Return those services whose file in PKCS12 format is missing or holds something else.
+
+    Asked of all at once, in milliseconds: the module that makes one takes half a second to see that
+    there is nothing to do.
+    """
+    return [it for it in files if not holds(Path(folder) / f"{it['name']}.p12", it, ca, password)]
+
+
+def holds(file: Path, service: dict[str, Any], ca: str, password: str) -> bool:
+    """Whether a file in PKCS12 format opens and has a service's key, its certificate and the CA."""
+    try:
+        found = pkcs12.load_pkcs12(file.read_bytes(), password.encode())
+        key = serialization.load_pem_private_key(Path(service["files"][0]).read_bytes(), None)
+        certificate = x509.load_pem_x509_certificate(Path(service["certificate"]).read_bytes())
+        authority = x509.load_pem_x509_certificate(Path(ca).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return (
+        found.key is not None
+        and found.cert is not None
+        and found.key.public_key() == key.public_key()
+        and found.cert.certificate == certificate
+        and [it.certificate for it in found.additional_certs] == [authority]
+    )
+
+
 def public_certificates(files: list[dict[str, Any]]) -> str:
     """Return the certificates of a host's services, each service's after a line `# name`.
 
@@ -171,5 +201,6 @@ class FilterModule:
             "certificate_problems": certificate_problems,
             "ca_problem": ca_problem,
             "pem_files": pem_files,
+            "pkcs12_due": pkcs12_due,
             "public_certificates": public_certificates,
         }

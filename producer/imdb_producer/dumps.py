@@ -52,9 +52,10 @@ CREATE MACRO is_rating(field) AS regexp_full_match(field, '[0-9]{{1,2}}([.][0-9]
 CREATE MACRO wrong(name, field) AS
     name || CASE WHEN known(field) IS NULL THEN ' is unknown' ELSE ' is ''' || field || '''' END;
 """
-#: A row for each line, with its number and its `fate`, which is empty if it is kept. Lines that
-#: are filtered for one reason are one row, or none for the most common reason. DuckDB passes over
-#: columns that it was not told of: so there is one more than there should be.
+#: A row for each line with its `fate`, which is empty if it is kept; its number, unless it was
+#: filtered; and what it holds, if it is kept. Of lines that are filtered for the most common reason
+#: there is none. Nothing is grouped: DuckDB holds groups in memory, and a row can go to disk. It
+#: passes over columns that it was not told of: so there is one more than there should be.
 _TABLE = """
 CREATE TABLE {dump} AS
 WITH lines AS (
@@ -62,7 +63,7 @@ WITH lines AS (
     FROM read_csv('{path}', columns = {types}, auto_detect = false, header = false,
         compression = 'none', delim = '\t', quote = '', escape = '', comment = '', nullstr = '\n',
         null_padding = true, strict_mode = false, max_line_size = {longest},
-        rejects_table = '{dump}_rejects', rejects_scan = '{dump}_scans')
+        buffer_size = 8388608, rejects_table = '{dump}_rejects', rejects_scan = '{dump}_scans')
 ), rows AS (
     SELECT * FROM lines WHERE number > 1
         AND NOT coalesce(last IS NOT NULL AND more IS NULL AND {common}, false)
@@ -71,9 +72,7 @@ WITH lines AS (
         WHEN last IS NULL THEN 'fewer than {width} columns' {cases} ELSE '' END AS fate
     FROM rows {join}
 )
-SELECT fate, CASE WHEN fate NOT IN {filtered} THEN number END AS number, count(*) AS lines,
-    {columns}
-FROM judged GROUP BY ALL
+SELECT fate, CASE WHEN fate NOT IN {filtered} THEN number END AS number, {columns} FROM judged
 """
 _RATING_CASES = """
 WHEN NOT coalesce(is_number(numVotes), false) THEN wrong('numVotes', numVotes)
@@ -216,7 +215,7 @@ class Dumps:
             cases=cases,
             join=join,
             filtered=f"({', '.join(map(repr, filtered))})",
-            columns=", ".join(f"any_value({it}) AS {it}" for it in columns),
+            columns=", ".join(f"CASE WHEN fate = '' THEN {it} END AS {it}" for it in columns),
         )
         self._feed(statement, blocks)
         return self._count(dump, filtered)
@@ -246,7 +245,7 @@ class Dumps:
 
     def _count(self, dump: str, filtered: tuple[str, ...]) -> Counts:
         """Count what became of the lines. DuckDB rejects those that are too long or not UTF-8."""
-        fates = dict(self._rows(f"SELECT fate, sum(lines)::BIGINT FROM {dump} GROUP BY fate"))
+        fates = dict(self._rows(f"SELECT fate, count(*) FROM {dump} GROUP BY fate"))
         counts = Counts(kept=fates.pop("", 0))
         counts.filtered.update({it: fates.pop(it) for it in filtered if it in fates})
         found = self._rows(

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from imdb_producer.dumps import NO_YEAR, NOT_A_MOVIE, TOO_FEW_VOTES, Counts, Dumps
+from imdb_producer.dumps import _SETTINGS, NO_YEAR, NOT_A_MOVIE, TOO_FEW_VOTES, Counts, Dumps
 from imdb_producer.errors import DataError, SourceError, StateError
 from imdb_producer.records import Record
 
@@ -215,6 +215,20 @@ def test_what_a_killed_run_has_spilled_is_removed(tmp_path: Path) -> None:
         (folder / "duckdb_temp_storage_DEFAULT-0.tmp").touch()
     with Dumps(tmp_path):
         assert [it.name for it in tmp_path.iterdir()] == [used.name]
+
+
+def test_movies_that_memory_does_not_hold_are_all_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A share of both: 400,000 movies in 60 MB, as four million would be in 600.
+    monkeypatch.setitem(_SETTINGS, "memory_limit", "60MB")
+    names = [f"tt{number:07}" for number in range(400_000)]
+    with Dumps(tmp_path) as dumps:
+        dumps.read_ratings([line(*RATINGS.split()), *(line(it, "7.1", "1000") for it in names)], 1)
+        rows = (row(tconst=it, primaryTitle=f"The longer title of {it}") for it in names)
+        counts = dumps.read_movies([line(*COLUMNS), *rows])
+        assert [it.tconst for it in dumps.records()] == names
+    assert counts.kept == len(names)
 
 
 def test_a_disk_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from imdb_streaming import __version__, contract, guards, jvm, presence, runs, terms
+from imdb_streaming.bucket import StorageError
 from imdb_streaming.compact import CompactionCutOffError, compact
 from imdb_streaming.config import Config, ConfigError, load_config
 from imdb_streaming.executors import ExecutorsLostError
@@ -27,7 +28,6 @@ from imdb_streaming.job import (
 from imdb_streaming.session import connect
 from imdb_streaming.status import last_commit
 from imdb_streaming.stopping import end_late_stop, ended_when_overtaken, listen_for_stop
-from imdb_streaming.storage import StorageError, open_places
 from imdb_streaming.tls import TlsFileError
 
 #: Exit codes. A restart does not mend what REFUSED stands for.
@@ -148,7 +148,7 @@ def _check(config: Config) -> None:
     spark = _local_spark(config)
     try:
         if config.is_in_bucket:
-            config = open_places(config, spark)
+            config = config.opened(spark)
             check_tables(config)
         topic = check_topic(config, spark, note=False)
         if last_commit(config.checkpoint_folder) is not None:
@@ -264,7 +264,7 @@ def _accept_loss(config: Config, is_sure: bool) -> None:
     with terms.hold(config) as held:
         spark = _local_spark(held)
         try:
-            _accept_what_is_lost(open_places(held, spark), spark, is_sure)
+            _accept_what_is_lost(held.opened(spark), spark, is_sure)
         finally:
             spark.stop()
 

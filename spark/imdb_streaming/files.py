@@ -1,6 +1,6 @@
 """Files that appear whole or not at all, also over a crash or a power cut.
 
-In a bucket they do so by themselves: see storage.py.
+In a bucket they do so by themselves: see bucket.py.
 
 A job that may be overtaken gives the folder `out` of its term (terms.py): a file goes through it by
 renames, and can do so no more when the folder is gone.
@@ -62,7 +62,7 @@ def write_atomically(path: Place, content: bytes, out: Path | None = None) -> No
     skip. Raises OvertakenError when `out` is gone.
     """
     if isinstance(path, BucketPath):
-        path.storage.write_atomically(path.key, content)
+        path.write_atomically(content)
         return
     temporary = _step(out, path) if out else path.with_name(f".{path.name}.tmp")
     with while_there(out):

@@ -26,7 +26,6 @@ from imdb_streaming.session import connect, read_messages
 from imdb_streaming.sinks import MOVIES, BatchResult, MovieSink
 from imdb_streaming.status import IndexStatus, QueryStatus, Status, batch_line, last_commit
 from imdb_streaming.stopping import STOP_SECONDS, end_in, listen_for_stop
-from imdb_streaming.storage import open_places
 from imdb_streaming.tls import speaks_tls, split_address
 from imdb_streaming.transformations import latest_movies, parse_events
 from imdb_streaming.turns import Turns
@@ -68,7 +67,7 @@ def run(config: Config, stopping: threading.Event) -> None:
         # Spark's own handler of SIGINT would break into whatever the main thread does.
         listen_for_stop(stopping)
         if config.is_in_bucket:
-            config = open_places(config, spark)
+            config = config.opened(spark)
             take_up(config)
         topic = check_topic(config, spark, stopping=stopping)
         if runs.is_waiting(config):

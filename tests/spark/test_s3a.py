@@ -14,12 +14,11 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as sf
 
 from imdb_streaming import cli, guards, job, runs, terms
-from imdb_streaming.bucket import BucketPath
+from imdb_streaming.bucket import BucketPath, StorageError
 from imdb_streaming.config import Config, load_config
 from imdb_streaming.files import uri, write_atomically
 from imdb_streaming.guards import StartRefusedError
 from imdb_streaming.job import Load
-from imdb_streaming.storage import StorageError, open_places
 
 from ..pipeline.chaos_expected import Stored, differences, expected_tables
 from ..pipeline.chaos_messages import plan
@@ -53,7 +52,7 @@ def remote(cloud: SparkSession, in_bucket: dict[str, str]) -> Config:
     """The configuration of a run in the bucket that was started once."""
     config = load_config(in_bucket)
     guards.prepare_folders(config)
-    config = open_places(config, cloud)
+    config = config.opened(cloud)
     job.take_up(config)
     return config
 
@@ -297,7 +296,7 @@ def test_the_csv_alone_may_be_in_a_bucket(
     config = load_config(environ | {"OUTPUT_PATH_CSV": in_bucket["OUTPUT_PATH_CSV"]})
     guards.prepare_folders(config)
     config = terms.take(config)
-    config = open_places(config, spark)
+    config = config.opened(spark)
     job.take_up(config)
     send(movie)
     run_to_end(spark, config, topic)
@@ -325,7 +324,7 @@ def test_jobs_with_other_prefixes_run_beside_each_other(
 def test_a_bucket_that_is_not_there_is_named(cloud: SparkSession, remote: Config) -> None:
     nowhere = replace(remote, output_path=BucketPath("s3a://nowhere/tables"))
     with pytest.raises(StorageError, match=r"s3a://nowhere/tables cannot be read: .*credentials"):
-        open_places(nowhere, cloud)
+        nowhere.opened(cloud)
 
 
 @pytest.mark.parametrize(

@@ -56,17 +56,19 @@ class StateOutdatedError(StateDamagedError):
 
 
 class Batch:
-    """A batch's messages on the executors, and what they are."""
+    """A batch's messages on the executors, and what they are: see imdb.streaming.Batch."""
 
-    def __init__(self, spark: SparkSession, state: Any, batch: Any) -> None:
+    def __init__(self, spark: SparkSession, state: Any, rows: DataFrame, as_one_part: bool) -> None:
         self._spark = spark
         self._state = state
-        self._batch = batch
+        self._batch = state.begin(rows._jdf, as_one_part)
         #: New events, those sent again, those older than what their movie has, and messages that
         #: are no events; decided later.
         self.fresh = self.duplicates = self.stale = self.malformed = 0
         #: When Kafka got the newest message, in seconds since 1970; 0 if there is none.
         self.newest = 0.0
+        #: How much the executors have told the driver of it.
+        self.told_bytes = 0
 
     @property
     def parts_at_most(self) -> int:
@@ -83,28 +85,21 @@ class Batch:
 
     def decide(self) -> None:
         """Tell new events from the others, by what the state has of their movies."""
-        self._state.decide(self._batch)
-        self.fresh = int(self._batch.fresh())
-        self.duplicates = int(self._batch.duplicates())
-        self.stale = int(self._batch.stale())
-        self.malformed = int(self._batch.malformed())
-        self.newest = float(self._batch.newest())
+        counts = dict(self._state.decide(self._batch))
+        self.newest = counts.pop("newest", 0) / 1e6
+        for name, count in counts.items():
+            setattr(self, name, count)
 
-    def new_events(self) -> DataFrame:
-        """The rows of the new events alone. Reads the messages again, from the same offsets."""
-        return DataFrame(self._batch.newEvents(), self._spark)
+    def chosen(self, *, events: bool) -> DataFrame:
+        """The rows of the new events alone, or of the messages that are no events.
 
-    def fresh_parts(self) -> dict[int, int]:
-        """The parts that have new events: as Spark numbers them, their places in the topic."""
-        return {int(part): int(place) for part, place in self._batch.freshParts().items()}
+        Reads the messages again, from the same offsets.
+        """
+        return DataFrame(self._batch.chosen(events), self._spark)
 
-    def malformed_messages(self) -> DataFrame:
-        """The rows of messages that are no events. Reads the messages again."""
-        return DataFrame(self._batch.malformedMessages(), self._spark)
-
-    def malformed_parts(self) -> dict[int, int]:
-        """The parts that have messages which are no events, likewise."""
-        return {int(part): int(place) for part, place in self._batch.malformedParts().items()}
+    def places(self, *, events: bool) -> dict[int, int]:
+        """The parts that have such messages: as Spark numbers them, their places in the topic."""
+        return dict(self._batch.places(events))
 
 
 class JobState:
@@ -137,24 +132,22 @@ class JobState:
             _hadoop(spark),
             last_batch,
             batches_a_snapshot,
+            makes,
+            None if made_of is None else made_of._jdf,
         )
         try:
-            if makes:
-                rows = None if made_of is None else made_of._jdf
-                self._state = _classes(spark).JobState.make(*given, rows)
-            else:
-                self._state = _classes(spark).JobState.open(*given)
+            self._state = _classes(spark).JobState.open(*given)
         except Py4JJavaError as error:
             name = error.java_exception.getClass().getSimpleName()
-            if name == "Outdated":
+            if name == "OutdatedException":
                 raise StateOutdatedError(error.java_exception.getMessage()) from error
-            if name == "StateDamagedException":
+            if name == "DamagedException":
                 raise StateDamagedError(error.java_exception.getMessage()) from error
             raise
 
     def batch(self, rows: DataFrame, *, as_one_part: bool = False) -> Batch:
         """Take a batch's messages, to tell its new events from the others."""
-        return Batch(self._spark, self._state, self._state.begin(rows._jdf, as_one_part))
+        return Batch(self._spark, self._state, rows, as_one_part)
 
     def save(self, batch_id: int) -> None:
         """Write what the batch changed, once its rows are in the tables."""
@@ -188,12 +181,44 @@ def read_topic(
     Raises TopicUnknownError when they do not answer in time, or know no such topic, and
     CredentialsError when they do not take the user, or it may not read the topic.
     """
-    options = spark.sparkContext._jvm.java.util.HashMap()
-    for key, value in security.client_options().items():
-        options.put(key, value)
+    java: Any = spark.sparkContext._jvm
+    kafka = java.org.apache.kafka
+    admins = kafka.clients.admin
+    wait = int(seconds * 1000), java.java.util.concurrent.TimeUnit.MILLISECONDS
+    options = security.client_options() | {
+        "bootstrap.servers": servers,
+        "default.api.timeout.ms": str(wait[0]),
+        "request.timeout.ms": str(min(wait[0], 10_000)),
+    }
+    isolated = admins.ListOffsetsOptions(
+        kafka.common.IsolationLevel.valueOf(isolation_level.upper())
+    )
+    forbidden = CredentialsError(
+        f"The user {security.username} may not read the topic {topic}. Give it the right READ on "
+        "that topic, and see that KAFKA_TOPIC is its name."
+    )
+    admin = None
     try:
-        state = _classes(spark).TopicState.read(
-            servers, topic, int(seconds * 1000), options, isolation_level
+        admin = admins.Admin.create(options)
+        with_rights = admins.DescribeTopicsOptions().includeAuthorizedOperations(True)
+        found = admin.describeTopics([topic], with_rights).allTopicNames().get(*wait)[topic]
+        # A user that may only describe it would find out when the query runs.
+        rights = found.authorizedOperations()
+        if rights is not None and kafka.common.acl.AclOperation.READ not in rights:
+            raise forbidden
+        places = [kafka.common.TopicPartition(topic, it.partition()) for it in found.partitions()]
+
+        def offsets(which: Any) -> dict[int, int]:
+            asked = dict.fromkeys(places, which)
+            told = admin.listOffsets(asked, isolated).all().get(*wait)
+            return {place.partition(): told[place].offset() for place in places}
+
+        specs = admins.OffsetSpec
+        return TopicState(
+            found.topicId().toString(),
+            offsets(specs.earliest()),
+            offsets(specs.latest()),
+            _settings(kafka, admin, topic, wait),
         )
     except Py4JJavaError as error:
         cause = error.java_exception.getCause() or error.java_exception
@@ -206,20 +231,27 @@ def read_topic(
                 "they have."
             ) from error
         if name == "TopicAuthorizationException":
-            raise CredentialsError(
-                f"The user {security.username} may not read the topic {topic}. Give it the right "
-                "READ on that topic, and see that KAFKA_TOPIC is its name."
-            ) from error
+            raise forbidden from error
         raise TopicUnknownError(
             f"The brokers {servers} say nothing of the topic {topic}: {cause.toString()}. Is the "
             "topic made, and does each of its partitions have a leader?"
         ) from error
-    return TopicState(
-        str(state.id()),
-        {int(partition): int(offset) for partition, offset in state.beginnings().items()},
-        {int(partition): int(offset) for partition, offset in state.ends().items()},
-        {str(name): str(value) for name, value in state.settings().items()},
-    )
+    finally:
+        if admin is not None:
+            admin.close()
+
+
+def _settings(kafka: Any, admin: Any, topic: str, wait: tuple[int, Any]) -> dict[str, str]:
+    """What deletes a topic's messages; nothing where the brokers do not tell, as it is for messages
+    alone."""
+    resources = kafka.common.config.ConfigResource
+    resource = resources(resources.Type.TOPIC, topic)
+    try:
+        found = admin.describeConfigs([resource]).all().get(*wait)[resource]
+    except Py4JJavaError:
+        return {}
+    names = ("retention.ms", "retention.bytes", "message.timestamp.type")
+    return {name: str(found.get(name).value()) for name in names}
 
 
 def polls(spark: SparkSession) -> int:
@@ -235,10 +267,9 @@ def checkpoint_uri(spark: SparkSession, folder: Path, out: Path) -> str:
     return f"term://{out.parent.name}{folder}"
 
 
-def upload(spark: SparkSession, sources: list[str], targets: list[str]) -> None:
+def upload(spark: SparkSession, files: dict[str, str]) -> None:
     """Copy files of a bucket to other names there, by the executors. URIs."""
-    names = spark.sparkContext._jvm.java.util.ArrayList
-    _classes(spark).Uploads.copy(spark._jsparkSession, names(sources), names(targets))
+    _classes(spark).TableFiles.upload(spark.sparkContext._jsc, files)
 
 
 def write_counts(spark: SparkSession, counts: Mapping[str, int], target: str) -> None:
@@ -246,7 +277,7 @@ def write_counts(spark: SparkSession, counts: Mapping[str, int], target: str) ->
     rows = spark.sparkContext._jvm.java.util.LinkedHashMap()
     for genre, count in counts.items():
         rows.put(genre, count)
-    _classes(spark).ParquetFiles.writeCounts(rows, target, _hadoop(spark))
+    _classes(spark).TableFiles.writeCounts(rows, target, _hadoop(spark))
 
 
 def _classes(spark: SparkSession) -> Any:

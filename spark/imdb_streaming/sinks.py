@@ -149,8 +149,8 @@ class MovieSink:
         where = None
         if batch.fresh:
             if staged is None or not self._expects_new_alone:
-                staged = self._stage(self._silver(batch.new_events()), SILVER, batch_id)
-            parts = batch.fresh_parts()
+                staged = self._stage(self._silver(batch.chosen(events=True)), SILVER, batch_id)
+            parts = batch.places(events=True)
             is_alone = batch.parts_at_most == 1
             where = self._put_in_place(staged, SILVER, batch_id, parts, is_alone, keeps)
             self.table_rows += batch.fresh + rows_kept - rows_before
@@ -198,8 +198,8 @@ class MovieSink:
         before = self._files_before(DEAD_LETTERS, batch_id) if keeps else []
         if not batch.malformed and not before:
             return 0
-        count, parts = batch.malformed, batch.malformed_parts()
-        letters = dead_letters(batch.malformed_messages()).to(DEAD_LETTERS_SCHEMA)
+        count, parts = batch.malformed, batch.places(events=False)
+        letters = dead_letters(batch.chosen(events=False)).to(DEAD_LETTERS_SCHEMA)
         if before:
             here = ["topic", "partition", "offset"]
             kept = self.spark.read.parquet(*map(uri, before)).select(here)
@@ -277,8 +277,7 @@ class MovieSink:
                 for path in set(before) - set(targets.values()):
                     remove(path, self.config.out_folder)
             if isinstance(folder, BucketPath):
-                sources = [uri(found[part]) for part in parts]
-                jvm.upload(self.spark, sources, [uri(targets[part]) for part in parts])
+                jvm.upload(self.spark, {uri(found[it]): uri(targets[it]) for it in parts})
             else:
                 for part in parts:
                     put_in_place(found[part], targets[part], self.config.out_folder)

@@ -97,7 +97,7 @@ def test_the_runbook_says_what_to_do_about_each_alert_and_of_no_other() -> None:
 def test_the_job_tells_every_number_that_its_alerts_read() -> None:
     server = MetricsServer("127.0.0.1", 0)
     server.publish(STATUS)
-    told = {sample.name for family in server.collector.collect() for sample in family.samples}
+    told = {sample.name for family in server.collect() for sample in family.samples}
     rules = (ROOT / "roles/prometheus/files/alerts/imdb-streaming.yml").read_text()
     read = set(re.findall(r"\bimdb_streaming_\w+", rules))
     assert read

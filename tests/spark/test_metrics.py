@@ -155,7 +155,7 @@ def test_port_0_opens_nothing() -> None:
     server = MetricsServer("192.0.2.1", 0)
     server.publish(STATUS)
     server.close()
-    assert list(server.collector.collect())
+    assert list(server.collect())
 
 
 def test_a_closed_port_can_be_opened_at_once(port: int) -> None:

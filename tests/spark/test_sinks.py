@@ -186,7 +186,7 @@ def test_what_the_driver_is_told_of_a_message_is_bounded(
     batch.decide()
     assert (batch.fresh, batch.malformed) == (1000, 50)
     # The part, its list of genres, and its partition of the topic, besides.
-    assert batch._batch.toldBytes() == 28 * 1000 + 40 + (4 + len("7:Drama")) + 16
+    assert batch.told_bytes == 28 * 1000 + 40 + (4 + len("7:Drama")) + 16
 
 
 def test_event_sent_again_is_kept_once(spark: SparkSession, prepared: Config) -> None:

@@ -150,11 +150,12 @@ class TestBucket:
         (storage / "a").write_atomically(b"old")
         for name in ("next", "other"):
             (storage / name).write_atomically(name.encode() * 100)
-        targets = [str(storage / "a"), str(storage / "b")]
-        upload(spark, [str(storage / "next"), str(storage / "other")], targets)
+        target = str(storage / "a")
+        files = {str(storage / "next"): target, str(storage / "other"): str(storage / "b")}
+        upload(spark, files)
         assert (s3.get("copied/a"), s3.get("copied/b")) == (b"next" * 100, b"other" * 100)
         with pytest.raises(Exception, match="copied/none"):
-            upload(spark, [str(storage / "none")], targets[:1])
+            upload(spark, {str(storage / "none"): target})
         assert s3.get("copied/a") == b"next" * 100
         assert s3.unfinished_uploads() == []
 
@@ -193,7 +194,7 @@ class TestSparkOnABucket:
         def write(batch: DataFrame, batch_id: int) -> None:
             batch.coalesce(1).write.mode("overwrite").parquet(str(storage / f"_staging/{batch_id}"))
             (part,) = storage.glob(f"_staging/{batch_id}/part-*.parquet")
-            upload(cloud, [str(part)], [str(storage / f"silver/{batch_id}.parquet")])
+            upload(cloud, {str(part): str(storage / f"silver/{batch_id}.parquet")})
 
         for text in ("first", "second"):  # the program, and the program started again
             (tmp_path / f"{text}.txt").write_text(text)

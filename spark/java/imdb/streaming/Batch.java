@@ -3,16 +3,15 @@ package imdb.streaming;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
-import java.util.function.Function;
 import java.util.function.Predicate;
-import java.util.function.ToIntFunction;
-import java.util.stream.IntStream;
 import org.apache.spark.api.java.JavaRDD;
+import org.apache.spark.api.java.function.Function2;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.catalyst.InternalRow;
@@ -28,21 +27,14 @@ import org.apache.spark.util.CollectionAccumulator;
 public final class Batch {
     private final Dataset<Row> messages;
     private final JavaRDD<InternalRow> rows;
-    private final Columns columns;
+    private final Facts.Columns columns;
     private CollectionAccumulator<byte[]> noted;
     /** What is in the parts, by their numbers. */
     private final Map<Integer, Part> parts = new HashMap<>();
 
-    private long fresh;
-    private long duplicates;
-    private long stale;
-    private long malformed;
-    private long newestMicros = Long.MIN_VALUE;
-    private long toldBytes;
-
     Batch(Dataset<Row> messages, boolean asOnePart) {
         this.messages = messages;
-        columns = new Columns(messages.schema());
+        columns = new Facts.Columns(messages.schema());
         JavaRDD<InternalRow> read = messages.queryExecution().toRdd().toJavaRDD();
         rows = asOnePart ? read.coalesce(1) : read;
     }
@@ -57,8 +49,18 @@ public final class Batch {
         CollectionAccumulator<byte[]> noted = new CollectionAccumulator<>();
         messages.sparkSession().sparkContext().register(noted);
         this.noted = noted;
-        Columns columns = this.columns;
-        return frame(rows.mapPartitionsWithIndex((part, in) -> new Noting(part, in, columns, noted), true));
+        Facts.Columns columns = this.columns;
+        return frame(
+                (part, in) -> {
+                    Facts facts = new Facts(part, columns);
+                    Predicate<InternalRow> isWanted =
+                            row -> {
+                                facts.add(row);
+                                return columns.isValid(row);
+                            };
+                    // Spark drops what an attempt has noted that does not end well.
+                    return new Filtered(in, isWanted, () -> noted.add(facts.bytes()));
+                });
     }
 
     /** Read all, in place of {@link #validEvents}, where no row is to be made of them. */
@@ -69,209 +71,120 @@ public final class Batch {
     /**
      * Ask the table about each valid event, in the order of partitions and offsets: which task has ended first
      * must not decide which of two is the new one, or a batch that is run again has other rows.
+     *
+     * @return how many messages are what, the time of the newest in microseconds since 1970, and how many bytes the
+     *     executors have told
      */
-    void decide(MovieTable movies) {
+    Map<String, Long> decide(MovieTable movies) {
+        Map<String, Long> counts = new HashMap<>();
         List<Run> runs = new ArrayList<>();
+        List<Part> read = new ArrayList<>();
         for (byte[] facts : noted.value()) {
             Part part = new Part(ByteBuffer.wrap(facts), movies);
             parts.put(part.number, part);
-            malformed += part.malformed;
-            toldBytes += facts.length;
-            newestMicros = Math.max(newestMicros, part.newestMicros);
+            counts.merge("told_bytes", (long) facts.length, Long::sum);
+            if (part.partition != Integer.MIN_VALUE) {
+                read.add(part);
+                runs.addAll(part.runs);
+                counts.merge("newest", part.newestMicros, Math::max);
+            }
         }
         noted = null;
-        parts.values().forEach(part -> runs.addAll(part.runs));
         runs.sort(Comparator.comparingInt(Run::partition).thenComparingLong(Run::offset));
-        for (Run run : runs) {
-            run.part.decide(run, movies);
-        }
-        List<Part> read = new ArrayList<>(parts.values());
-        read.removeIf(part -> part.partition == Integer.MIN_VALUE);
+        runs.forEach(run -> run.part.decide(run, movies));
         read.sort(Comparator.<Part>comparingInt(part -> part.partition).thenComparingLong(part -> part.offset));
-        for (Part part : parts.values()) {
+        for (Part part : read) {
             part.place = read.indexOf(part);
-            part.end();
-            fresh += part.fresh();
-            duplicates += part.duplicates;
-            stale += part.stale;
+            part.facts = null;
+            counts.merge("fresh", (long) part.fresh(), Long::sum);
+            counts.merge("duplicates", (long) part.duplicates, Long::sum);
+            counts.merge("stale", (long) part.stale, Long::sum);
+            counts.merge("malformed", (long) part.malformed, Long::sum);
         }
+        return counts;
     }
 
-    /** Rows of the new events alone. */
-    public Dataset<Row> newEvents() {
-        return chosen(true, part -> part.others, part -> part.valid);
-    }
-
-    /** Rows of messages that are no events. */
-    public Dataset<Row> malformedMessages() {
-        return chosen(false, part -> new int[0], part -> part.malformed);
-    }
-
-    /** Valid events, or malformed messages, but for some; see that as many are there as were before. */
-    private Dataset<Row> chosen(boolean isValid, Function<Part, int[]> without, ToIntFunction<Part> due) {
-        Map<Integer, int[]> numbers = new HashMap<>();
+    /** Rows of the new events alone, or of the messages that are no events; as many as there were before. */
+    public Dataset<Row> chosen(boolean areEvents) {
+        Map<Integer, BitSet> others = new HashMap<>();
         Map<Integer, Integer> counts = new HashMap<>();
         for (Part part : parts.values()) {
-            numbers.put(part.number, without.apply(part));
-            counts.put(part.number, due.applyAsInt(part));
+            others.put(part.number, areEvents ? part.others : new BitSet());
+            counts.put(part.number, areEvents ? part.valid : part.malformed);
         }
-        Columns columns = this.columns;
+        Facts.Columns columns = this.columns;
         return frame(
-                rows.mapPartitionsWithIndex(
-                        (part, in) -> new Chosen(in, columns, isValid, numbers.get(part), counts.get(part)), true));
+                (part, in) -> {
+                    BitSet without = others.get(part);
+                    int due = counts.get(part);
+                    int[] seen = {0};
+                    Predicate<InternalRow> isWanted =
+                            row -> columns.isValid(row) == areEvents && !without.get(seen[0]++);
+                    return new Filtered(in, isWanted, () -> checkCount(seen[0], due));
+                });
     }
 
-    private Dataset<Row> frame(JavaRDD<InternalRow> rows) {
+    private static void checkCount(int seen, int due) {
+        if (seen != due) {
+            throw new IllegalStateException(
+                    String.format(
+                            "The topic gives %d messages where it gave %d a moment ago: some were deleted.",
+                            seen, due));
+        }
+    }
+
+    private Dataset<Row> frame(Function2<Integer, Iterator<InternalRow>, Iterator<InternalRow>> change) {
         org.apache.spark.sql.classic.SparkSession spark =
                 (org.apache.spark.sql.classic.SparkSession) messages.sparkSession();
-        return spark.internalCreateDataFrame(rows.rdd(), messages.schema(), false);
+        JavaRDD<InternalRow> changed = rows.mapPartitionsWithIndex(change, true);
+        return spark.internalCreateDataFrame(changed.rdd(), messages.schema(), false);
     }
 
     /**
-     * The parts that have new events, by their numbers here, and their places among all: the numbers are others
+     * The parts that have such messages, by their numbers here, and their places among all: the numbers are others
      * when the batch is run again, as Spark takes the partitions of the topic in any order.
      */
-    public Map<Integer, Integer> freshParts() {
-        return places(part -> part.fresh() > 0);
-    }
-
-    /** The parts that have messages which are no events, likewise. */
-    public Map<Integer, Integer> malformedParts() {
-        return places(part -> part.malformed > 0);
-    }
-
-    private Map<Integer, Integer> places(Predicate<Part> which) {
+    public Map<Integer, Integer> places(boolean ofEvents) {
         Map<Integer, Integer> places = new HashMap<>();
-        parts.values().stream().filter(which).forEach(part -> places.put(part.number, part.place));
+        for (Part part : parts.values()) {
+            if ((ofEvents ? part.fresh() : part.malformed) > 0) {
+                places.put(part.number, part.place);
+            }
+        }
         return places;
     }
 
-    public long fresh() {
-        return fresh;
-    }
-
-    public long duplicates() {
-        return duplicates;
-    }
-
-    public long stale() {
-        return stale;
-    }
-
-    public long malformed() {
-        return malformed;
-    }
-
-    /** How much the executors have told the driver of the batch. */
-    public long toldBytes() {
-        return toldBytes;
-    }
-
-    /** The time of the newest message, in seconds since 1970; 0 of no message. */
-    public double newest() {
-        return newestMicros == Long.MIN_VALUE ? 0 : newestMicros / 1e6;
-    }
-
-    /** Passes some rows of a part on. */
-    private abstract static class Passing implements Iterator<InternalRow> {
+    /** Passes some rows of a part on, and runs `end` once behind the last row. */
+    private static final class Filtered implements Iterator<InternalRow> {
         private final Iterator<InternalRow> in;
+        private final Predicate<InternalRow> isWanted;
+        private Runnable end;
         private InternalRow next;
-        private boolean hasEnded;
 
-        Passing(Iterator<InternalRow> in) {
+        Filtered(Iterator<InternalRow> in, Predicate<InternalRow> isWanted, Runnable end) {
             this.in = in;
+            this.isWanted = isWanted;
+            this.end = end;
         }
 
-        abstract boolean isWanted(InternalRow row);
-
-        /** Called once, behind the last row. */
-        abstract void end();
-
         @Override
-        public final boolean hasNext() {
+        public boolean hasNext() {
             while (next == null && in.hasNext()) {
                 InternalRow row = in.next();
-                next = isWanted(row) ? row : null;
+                next = isWanted.test(row) ? row : null;
             }
-            if (next == null && !hasEnded) {
-                hasEnded = true;
-                end();
+            if (next == null) {
+                end.run();
+                end = () -> {};
             }
             return next != null;
         }
 
         @Override
-        public final InternalRow next() {
+        public InternalRow next() {
             InternalRow row = next;
             next = null;
             return row;
-        }
-    }
-
-    /** Passes the valid events on, and notes what the driver needs to know of the part. */
-    private static final class Noting extends Passing {
-        private final Columns columns;
-        private final Facts facts;
-        private final CollectionAccumulator<byte[]> noted;
-
-        Noting(int part, Iterator<InternalRow> in, Columns columns, CollectionAccumulator<byte[]> noted) {
-            super(in);
-            this.columns = columns;
-            this.noted = noted;
-            facts = new Facts(part, columns);
-        }
-
-        @Override
-        boolean isWanted(InternalRow row) {
-            facts.add(row);
-            return columns.isValid(row);
-        }
-
-        @Override
-        void end() {
-            // Spark drops what an attempt has noted that does not end well.
-            noted.add(facts.bytes());
-        }
-    }
-
-    /** Passes the valid events on without some of them, or the malformed messages; and counts them. */
-    private static final class Chosen extends Passing {
-        private final Columns columns;
-        private final boolean isValid;
-        private final int[] without;
-        private final int due;
-        private int seen;
-        private int left;
-
-        Chosen(Iterator<InternalRow> in, Columns columns, boolean isValid, int[] without, int due) {
-            super(in);
-            this.columns = columns;
-            this.isValid = isValid;
-            this.without = without;
-            this.due = due;
-        }
-
-        @Override
-        boolean isWanted(InternalRow row) {
-            if (columns.isValid(row) != isValid) {
-                return false;
-            }
-            int number = seen++;
-            if (left < without.length && without[left] == number) {
-                left++;
-                return false;
-            }
-            return true;
-        }
-
-        @Override
-        void end() {
-            if (seen != due) {
-                throw new IllegalStateException(
-                        String.format(
-                                "The topic gives %d messages where it gave %d a moment ago: some were deleted.",
-                                seen, due));
-            }
         }
     }
 
@@ -287,10 +200,9 @@ public final class Batch {
         private final int[] lists;
         private final List<Run> runs = new ArrayList<>();
         private final int valid;
-        /** Of the valid events, the numbers of those that are not new; sorted when all is decided. */
-        private int[] others;
+        /** Of the valid events, the numbers of those that are not new. */
+        private final BitSet others = new BitSet();
 
-        private IntStream.Builder otherNumbers = IntStream.builder();
         private ByteBuffer facts;
         private int place;
         private int duplicates;
@@ -326,13 +238,6 @@ public final class Batch {
             return valid - duplicates - stale;
         }
 
-        /** Keep what is decided alone. */
-        private void end() {
-            others = otherNumbers.build().sorted().toArray();
-            otherNumbers = null;
-            facts = null;
-        }
-
         /** The events of a run, one after the other. */
         private void decide(Run run, MovieTable movies) {
             for (int event = run.first; event < run.end; event++) {
@@ -347,7 +252,7 @@ public final class Batch {
                                 isNumbered,
                                 lists[isNumbered ? list : ~list]);
                 if (verdict != MovieTable.Verdict.NEW) {
-                    otherNumbers.add(event);
+                    others.set(event);
                     stale += verdict == MovieTable.Verdict.STALE ? 1 : 0;
                     duplicates += verdict == MovieTable.Verdict.STALE ? 0 : 1;
                 }

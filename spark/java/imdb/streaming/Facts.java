@@ -1,14 +1,17 @@
 package imdb.streaming;
 
 import java.io.ByteArrayOutputStream;
+import java.io.Serializable;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.apache.spark.sql.catalyst.InternalRow;
 import org.apache.spark.sql.catalyst.expressions.UnsafeArrayData;
 import org.apache.spark.sql.catalyst.expressions.XXH64;
+import org.apache.spark.sql.types.StructType;
 import org.apache.spark.unsafe.types.UTF8String;
 
 /**
@@ -26,12 +29,12 @@ final class Facts {
 
     private final int part;
     private final Columns columns;
-    private final Map<UTF8String, Integer> lists = new LinkedHashMap<>();
-    private final Map<UTF8String, String> texts = new HashMap<>();
+    private final Map<UTF8String, Integer> lists = new HashMap<>();
+    private final List<String> texts = new ArrayList<>();
     private final ByteArrayOutputStream runs = new ByteArrayOutputStream();
     private ByteBuffer events = ByteBuffer.allocate(1 << 16);
-    private int partition = Integer.MIN_VALUE;
-    private long offset;
+    private int lastPartition = Integer.MIN_VALUE;
+    private long lastOffset;
     private int firstPartition = Integer.MIN_VALUE;
     private long firstOffset;
     private int valid;
@@ -43,30 +46,53 @@ final class Facts {
         this.columns = columns;
     }
 
-    void add(InternalRow row) {
-        if (firstPartition == Integer.MIN_VALUE) {
-            firstPartition = columns.partition(row);
-            firstOffset = columns.offset(row);
+    /** Where the columns of transformations.parse_events are that decide what a message is. */
+    record Columns(
+            int tconst, int genres, int eventId, int version, int timestamp, int partition, int offset, int reason)
+            implements Serializable {
+        Columns(StructType schema) {
+            this(
+                    schema.fieldIndex("tconst"),
+                    schema.fieldIndex("genres"),
+                    schema.fieldIndex("event_id"),
+                    schema.fieldIndex("version"),
+                    schema.fieldIndex("kafka_timestamp"),
+                    schema.fieldIndex("partition"),
+                    schema.fieldIndex("offset"),
+                    schema.fieldIndex("reason"));
         }
-        newest = Math.max(newest, columns.micros(row));
+
+        boolean isValid(InternalRow row) {
+            return row.isNullAt(reason);
+        }
+    }
+
+    void add(InternalRow row) {
+        int partition = row.getInt(columns.partition);
+        long offset = row.getLong(columns.offset);
+        long micros = row.getLong(columns.timestamp);
+        if (firstPartition == Integer.MIN_VALUE) {
+            firstPartition = partition;
+            firstOffset = offset;
+        }
+        newest = Math.max(newest, micros);
         if (!columns.isValid(row)) {
             malformed++;
             return;
         }
-        if (columns.partition(row) != partition || columns.offset(row) < offset) {
-            partition = columns.partition(row);
-            runs.writeBytes(
-                    ByteBuffer.allocate(RUN_BYTES).putInt(partition).putLong(columns.offset(row)).putInt(valid).array());
+        if (partition != lastPartition || offset < lastOffset) {
+            runs.writeBytes(ByteBuffer.allocate(RUN_BYTES).putInt(partition).putLong(offset).putInt(valid).array());
         }
-        offset = columns.offset(row);
+        lastPartition = partition;
+        lastOffset = offset;
         if (events.remaining() < BYTES) {
             events = ByteBuffer.allocate(2 * events.capacity()).put(events.flip());
         }
-        int list = listOf((UnsafeArrayData) columns.genres(row));
-        boolean isNumbered = columns.isNumbered(row);
-        events.putLong(key(columns.tconst(row)))
-                .putLong(isNumbered ? columns.version(row) : Math.floorDiv(columns.micros(row), 1000))
-                .putLong(digest(columns.eventId(row)))
+        int list = listOf((UnsafeArrayData) row.getArray(columns.genres));
+        boolean isNumbered = !row.isNullAt(columns.version);
+        events.putLong(key(row.getUTF8String(columns.tconst)))
+                .putLong(isNumbered ? row.getLong(columns.version) : Math.floorDiv(micros, 1000))
+                .putLong(digest(row.getUTF8String(columns.eventId)))
                 .putInt(isNumbered ? list : ~list);
         valid++;
     }
@@ -96,19 +122,18 @@ final class Facts {
         if (known != null) {
             return known;
         }
-        UTF8String copy = bytes.copy();
-        texts.put(copy, GenreLists.joined(genres));
-        lists.put(copy, lists.size());
-        return lists.size() - 1;
+        lists.put(bytes.copy(), texts.size());
+        texts.add(GenreLists.joined(genres));
+        return texts.size() - 1;
     }
 
     /** All of it; {@link Batch} reads it. */
     byte[] bytes() {
         ByteArrayOutputStream out = new ByteArrayOutputStream(events.position() + 1024);
         ByteBuffer head = ByteBuffer.allocate(32).putInt(part).putInt(firstPartition).putLong(firstOffset);
-        out.writeBytes(head.putInt(malformed).putLong(newest).putInt(lists.size()).array());
-        for (UTF8String list : lists.keySet()) {
-            byte[] text = texts.get(list).getBytes(StandardCharsets.UTF_8);
+        out.writeBytes(head.putInt(malformed).putLong(newest).putInt(texts.size()).array());
+        for (String list : texts) {
+            byte[] text = list.getBytes(StandardCharsets.UTF_8);
             out.writeBytes(ByteBuffer.allocate(Integer.BYTES).putInt(text.length).array());
             out.writeBytes(text);
         }

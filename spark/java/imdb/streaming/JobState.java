@@ -27,37 +27,30 @@ public final class JobState {
     }
 
     /**
-     * Read the state as it was after a batch.
+     * Read the state as it was after a batch, or make it of what silver has, in place of files of an older format.
      *
      * @param folder where its files lie, as a URI
      * @param out the folder by way of which they get there ({@link Outlet}); null in an object store
      * @param lastBatch the last batch that Spark's checkpoint says is done; -1 for none
      * @param batchesASnapshot a snapshot is written after so many batches at the latest: what a start
      *     reads is bounded
-     * @throws StateDamagedException a file is missing, damaged, or of an older format; the text names it
+     * @param latest a row of each movie to make it of, in columns of transformations.parse_events; null of none
+     * @throws StateFiles.DamagedException a file is missing, damaged, or of an older format; the text names it
      */
     public static JobState open(
-            String folder, String out, Configuration configuration, long lastBatch, int batchesASnapshot)
-            throws IOException {
-        JobState state = new JobState(new StateFiles(folder, out, configuration), batchesASnapshot);
-        state.snapshotBatch = state.files.load(lastBatch, state.movies::readFrom);
-        return state;
-    }
-
-    /**
-     * Make the state after a batch of what silver has, in place of files of an older format.
-     *
-     * @param latest a row of each movie, in columns of transformations.parse_events; null of none
-     */
-    public static JobState make(
             String folder,
             String out,
             Configuration configuration,
             long lastBatch,
             int batchesASnapshot,
+            boolean makes,
             Dataset<Row> latest)
             throws IOException {
         JobState state = new JobState(new StateFiles(folder, out, configuration), batchesASnapshot);
+        if (!makes) {
+            state.snapshotBatch = state.files.load(lastBatch, state.movies::readFrom);
+            return state;
+        }
         if (latest != null) {
             Batch batch = state.begin(latest, false);
             batch.read();
@@ -72,9 +65,9 @@ public final class JobState {
         return new Batch(messages, asOnePart);
     }
 
-    /** Tell a batch's new events from the others. */
-    public void decide(Batch batch) {
-        batch.decide(movies);
+    /** Tell a batch's new events from the others: see {@link Batch#decide}. */
+    public Map<String, Long> decide(Batch batch) {
+        return batch.decide(movies);
     }
 
     /** Write what the batch changed, or all there is. To be called when its rows are in the tables. */
@@ -84,7 +77,7 @@ public final class JobState {
         if (changesSinceSnapshot > due || batchId - snapshotBatch >= batchesASnapshot) {
             writeSnapshot(batchId);
         } else {
-            files.writeDelta(batchId, movies::writeChanges);
+            files.write("delta", batchId, movies::writeChanges);
         }
     }
 

@@ -58,6 +58,20 @@ final class StateFiles {
         files.mkdirs(this.folder);
     }
 
+    /** The state is not whole, or of another format. The text names the file. */
+    static class DamagedException extends IOException {
+        DamagedException(String message) {
+            super(message);
+        }
+    }
+
+    /** The state is of versions of the job that knew events by their ids alone. */
+    static final class OutdatedException extends DamagedException {
+        OutdatedException(String message) {
+            super(message);
+        }
+    }
+
     interface Writer {
         void writeTo(DataOutputStream out) throws IOException;
     }
@@ -70,7 +84,7 @@ final class StateFiles {
      * Read the state after a batch.
      *
      * @return the batch of the snapshot that it was read from, -1 if there was none
-     * @throws StateDamagedException a file is missing or is not what was written
+     * @throws DamagedException a file is missing or is not what was written
      */
     long load(long lastBatch, Reader reader) throws IOException {
         Long snapshot = list("snapshot").floorKey(lastBatch);
@@ -91,27 +105,23 @@ final class StateFiles {
             DataInputStream in = new DataInputStream(new CheckedInputStream(raw, sum));
             long magic = in.readLong();
             if (magic == OLD_MAGIC) {
-                throw new StateDamagedException.Outdated(path + " is of an older version of the job.");
+                throw new OutdatedException(path + " is of an older version of the job.");
             }
             if (magic != MAGIC || in.readLong() != batch) {
-                throw new StateDamagedException(path + " is not of this format, or of another batch.");
+                throw new DamagedException(path + " is not of this format, or of another batch.");
             }
             reader.readFrom(in);
             long computed = sum.getValue();
             if (raw.readLong() != computed) {
-                throw new StateDamagedException(path + " is damaged: its checksum does not fit.");
+                throw new DamagedException(path + " is damaged: its checksum does not fit.");
             }
         } catch (FileNotFoundException error) {
-            throw new StateDamagedException(path + " is missing.");
+            throw new DamagedException(path + " is missing.");
         } catch (ChecksumException error) {
-            throw new StateDamagedException(path + " is damaged: " + error.getMessage());
+            throw new DamagedException(path + " is damaged: " + error.getMessage());
         } catch (EOFException error) {
-            throw new StateDamagedException(path + " is cut short.");
+            throw new DamagedException(path + " is cut short.");
         }
-    }
-
-    void writeDelta(long batch, Writer writer) throws IOException {
-        write("delta", batch, writer);
     }
 
     /**
@@ -133,7 +143,7 @@ final class StateFiles {
         }
     }
 
-    private void write(String kind, long batch, Writer writer) throws IOException {
+    void write(String kind, long batch, Writer writer) throws IOException {
         Path target = path(kind, batch);
         if (outlet == null) {
             upload(target, batch, writer);

@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 
 from imdb_streaming import __version__, contract, guards, jvm, presence, runs, terms
 from imdb_streaming.bucket import StorageError
+from imdb_streaming.checkpoint import last_batch
 from imdb_streaming.compact import CompactionCutOffError, compact
 from imdb_streaming.config import Config, ConfigError, load_config
 from imdb_streaming.executors import ExecutorsLostError
@@ -26,7 +27,6 @@ from imdb_streaming.job import (
     run,
 )
 from imdb_streaming.session import connect
-from imdb_streaming.status import last_commit
 from imdb_streaming.stopping import end_late_stop, ended_when_overtaken, listen_for_stop
 from imdb_streaming.tls import TlsFileError
 
@@ -151,7 +151,7 @@ def _check(config: Config) -> None:
             config = config.opened(spark)
             check_tables(config)
         topic = check_topic(config, spark, note=False)
-        if last_commit(config.checkpoint_folder) is not None:
+        if last_batch(config.checkpoint_folder, "commits") is not None:
             check_state(config, spark)
     finally:
         spark.stop()

@@ -23,11 +23,11 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from imdb_streaming.checkpoint import last_batch
 from imdb_streaming.config import Config
 from imdb_streaming.files import exchange, local, put_in_place
 from imdb_streaming.guards import StartRefusedError
 from imdb_streaming.locks import COMPACT_FOLDER, tables_locked
-from imdb_streaming.status import last_commit
 
 #: Files are joined until one is about so large.
 TARGET_BYTES = 128 * 2**20
@@ -57,7 +57,7 @@ class CompactionCutOffError(Exception):
 
 def compact(spark: SparkSession, config: Config, target_bytes: int = TARGET_BYTES) -> None:
     """Compact silver_movies and dead_letters, which must be local."""
-    committed = last_commit(config.checkpoint_folder)
+    committed = last_batch(config.checkpoint_folder, "commits")
     root = local(config.output_path) / COMPACT_FOLDER
     root.mkdir(exist_ok=True)
     with _alone(root) as work:

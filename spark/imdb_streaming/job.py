@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from py4j.protocol import Py4JError, Py4JNetworkError
@@ -15,6 +15,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from imdb_streaming import contract, guards, jvm, presence, runs, terms
 from imdb_streaming.bucket import Place
+from imdb_streaming.checkpoint import last_batch
 from imdb_streaming.config import Config
 from imdb_streaming.executors import ExecutorsLostError, ExecutorWatch
 from imdb_streaming.files import local, uri
@@ -24,11 +25,10 @@ from imdb_streaming.notify import notify
 from imdb_streaming.refusals import CredentialsError
 from imdb_streaming.session import connect, read_messages
 from imdb_streaming.sinks import MOVIES, BatchResult, MovieSink
-from imdb_streaming.status import IndexStatus, QueryStatus, Status, batch_line, last_commit
+from imdb_streaming.status import QueryStatus, Status, batch_line
 from imdb_streaming.stopping import STOP_SECONDS, end_in, listen_for_stop
 from imdb_streaming.tls import speaks_tls, split_address
 from imdb_streaming.transformations import latest_movies, parse_events
-from imdb_streaming.turns import Turns
 
 #: The status file is written at least so often, so that its age tells whether the job lives.
 STATUS_SECONDS = 5
@@ -46,6 +46,10 @@ log = logging.getLogger("imdb_streaming")
 
 class QueryDiedError(Exception):
     """A query ended without being asked to, which the log has told: which, and why."""
+
+
+class GapPassedError(Exception):
+    """All that was lost and accepted is behind; the query ends, to be begun anew."""
 
 
 def run(config: Config, stopping: threading.Event) -> None:
@@ -85,7 +89,7 @@ def run(config: Config, stopping: threading.Event) -> None:
         terms.check(config)
 
         load = _begin(config, spark, topic)
-        load.watch(stopping, _watch_executors(config, spark))
+        load.watch(stopping)
     except (Py4JNetworkError, ConnectionError) as error:
         log.error("Spark's JVM is gone; was it killed, or out of memory? (%s)", error)
         raise QueryDiedError("Spark's JVM is gone.") from error
@@ -94,12 +98,11 @@ def run(config: Config, stopping: threading.Event) -> None:
         log.error("%s", error)
         raise
     finally:
-        notify(STOPPING="1")
+        notify("STOPPING=1")
         if not stopping.is_set():
             end_in(STOP_SECONDS, 1)
         if load:
-            _stop(MOVIES, load.query.stop)
-            load.metrics.close()
+            load.close()
         _stop("Spark", spark.stop)
     log.info("Stopped.")
 
@@ -182,7 +185,7 @@ def _begin(config: Config, spark: SparkSession, topic: jvm.TopicState) -> "Load"
 
     strict = events(fail_on_data_loss=True)
     if contract.lost_messages(config, topic):
-        load = Load.start(
+        load = Load(
             config,
             spark,
             events(fail_on_data_loss=False),
@@ -190,8 +193,8 @@ def _begin(config: Config, spark: SparkSession, topic: jvm.TopicState) -> "Load"
             is_gap_passed=lambda: not contract.lost_messages(config, topic),
         )
     else:
-        load = Load.start(config, spark, strict)
-    notify(READY="1", STATUS=load.status.line())
+        load = Load(config, spark, strict)
+    notify("READY=1", f"STATUS={load.status.line()}")
     return load
 
 
@@ -208,18 +211,9 @@ def _catch_up(config: Config, spark: SparkSession, stopping: threading.Event) ->
         take_up(held)
         load = _begin(held, spark, check_topic(held, spark))
         try:
-            load.watch(stopping, _watch_executors(config, spark))
+            load.watch(stopping)
         finally:
-            _stop(MOVIES, load.query.stop)
-            load.metrics.close()
-
-
-def _watch_executors(config: Config, spark: SparkSession) -> ExecutorWatch:
-    return ExecutorWatch(
-        lambda: _executors(spark),
-        config.executor_wait_seconds,
-        lambda: _ask_for_executors(spark),
-    )
+            load.close()
 
 
 def take_up(config: Config) -> None:
@@ -273,13 +267,11 @@ def check_state(config: Config, spark: SparkSession) -> None:
 def _read_state(
     config: Config, spark: SparkSession, made_of: DataFrame | None = None, makes: bool = False
 ) -> jvm.JobState:
-    last = last_commit(config.checkpoint_folder)
+    last = last_batch(config.checkpoint_folder, "commits")
     last = -1 if last is None else last
     folder = uri(config.state_folder)
     try:
         return jvm.JobState(spark, folder, last, config.out_folder, makes=makes, made_of=made_of)
-    except jvm.StateOutdatedError:
-        raise
     except jvm.StateDamagedError as error:
         raise guards.StartRefusedError(
             f"The job's state after batch {last} cannot be read: {error} {guards.ADVICE}"
@@ -288,7 +280,7 @@ def _read_state(
 
 def _latest_in_silver(config: Config, spark: SparkSession) -> DataFrame | None:
     """The latest event of each movie in the files of the batches that are done; None of no file."""
-    last = last_commit(config.checkpoint_folder)
+    last = last_batch(config.checkpoint_folder, "commits")
     done = [
         uri(path)
         for path in config.silver_folder.glob("*.parquet")
@@ -310,31 +302,20 @@ def _count_rows(spark: SparkSession, folder: Place) -> int:
 
 def _take_longer() -> None:
     """Have systemd wait for one more step of a start."""
-    notify(EXTEND_TIMEOUT_USEC=str(_STEP_SECONDS * 1_000_000))
+    notify(f"EXTEND_TIMEOUT_USEC={_STEP_SECONDS * 1_000_000}")
 
 
-@dataclass
 class Load:
-    """The running query, its sink and its numbers."""
+    """The running query, its sink and its numbers.
 
-    config: Config
-    query: StreamingQuery
-    turns: Turns
-    status: Status
-    metrics: MetricsServer
-    #: Starts the query anew, which stops at lost messages then.
-    begin_anew: Callable[[], StreamingQuery]
-    #: The report that was taken over last, and the last batch that one told of.
-    _last: str = field(default="", init=False)
-    _told: int = field(default=-1, init=False)
+    A query that may read on over lost messages does so over any, for as long as it runs. So when
+    those are behind whose loss was accepted, the next batch ends the query before it is read: its
+    plan is written, that of before is done, and another query that stops at lost messages begins
+    with it. Between two batches nothing else may stop a query: the state in memory would be ahead.
+    """
 
-    @property
-    def sink(self) -> MovieSink:
-        return self.turns.sink
-
-    @classmethod
-    def start(
-        cls,
+    def __init__(
+        self,
         config: Config,
         spark: SparkSession,
         events: DataFrame,
@@ -342,7 +323,7 @@ class Load:
         *,
         after_gap: DataFrame | None = None,
         is_gap_passed: Callable[[], bool] | None = None,
-    ) -> "Load":
+    ) -> None:
         """Read the job's state and start the query, by default with a trigger that never waits:
         read_messages says when a batch begins.
 
@@ -354,55 +335,76 @@ class Load:
         with tables_locked(config):
             table_rows = _count_rows(spark, config.silver_folder)
         guards.check_rows(config, table_rows)
-        sink = MovieSink(config, spark, state, table_rows)
-        status = Status(
+        self.config = config
+        self.sink = MovieSink(config, spark, state, table_rows)
+        self.status = Status(
             config.run_id,
-            sink.table_rows,
-            sink.totals.dead_letters,
-            sink.totals.duplicates,
-            sink.totals.stale,
             contract.accepted_loss(config),
             QueryStatus.of_checkpoint(config.checkpoint_folder),
-            IndexStatus(state.movies, state.bytes),
         )
-        status.write(config.status_file)
-        metrics = MetricsServer(config.metrics_address, config.metrics_port)
-        metrics.publish(status.content())
-        checkpoint = uri(config.checkpoint_folder)
-        if config.out_folder:
-            folder = local(config.checkpoint_folder)
-            checkpoint = jvm.checkpoint_uri(spark, folder, config.out_folder)
-        turns = Turns(sink, is_gap_passed)
-
-        def begin(events: DataFrame) -> StreamingQuery:
-            return (
-                events.writeStream.queryName(MOVIES)
-                .option("checkpointLocation", checkpoint)
-                .foreachBatch(turns)
-                .trigger(**(trigger or {"processingTime": "0 seconds"}))
-                .start()
-            )
-
-        query = begin(events)
+        self.status.take(self.sink)
+        self.status.write(config.status_file)
+        self.metrics = MetricsServer(config.metrics_address, config.metrics_port)
+        self.metrics.publish(self.status.content())
+        self._trigger = trigger or {"processingTime": "0 seconds"}
+        self._after_gap = after_gap
+        self._is_gap_passed = is_gap_passed
+        #: The batch in flight, and since when.
+        self._in_flight: tuple[int, float] | None = None
+        #: The report that was taken over last, and the last batch that one told of.
+        self._last = ""
+        self._told = -1
+        self.query = self._begin(events)
         log.info(
             "Reading %s at %s every %g s into %s (%d rows, %d movies known).",
             config.topic,
             config.bootstrap_servers,
             config.trigger_interval_ms / 1000,
             config.silver_folder,
-            sink.table_rows,
+            table_rows,
             state.movies,
         )
-        anew = events if after_gap is None else after_gap
-        return cls(config, query, turns, status, metrics, lambda: begin(anew))
 
-    def watch(self, stopping: threading.Event, executors: ExecutorWatch) -> None:
+    def _begin(self, events: DataFrame) -> StreamingQuery:
+        config = self.config
+        checkpoint = uri(config.checkpoint_folder)
+        if config.out_folder:
+            folder = local(config.checkpoint_folder)
+            checkpoint = jvm.checkpoint_uri(self.sink.spark, folder, config.out_folder)
+        return (
+            events.writeStream.queryName(MOVIES)
+            .option("checkpointLocation", checkpoint)
+            .foreachBatch(self.take_batch)
+            .trigger(**self._trigger)
+            .start()
+        )
+
+    def take_batch(self, rows: DataFrame, batch_id: int) -> None:
+        """Put a batch into the tables."""
+        if self._is_gap_passed and self._is_gap_passed():
+            self._is_gap_passed = None
+            raise GapPassedError("The messages are behind whose loss was accepted.")
+        self._in_flight = batch_id, time.monotonic()
+        self.sink(rows, batch_id)
+
+    def running_seconds(self) -> float:
+        """How long the batch in flight takes; 0 where none is."""
+        in_flight = self._in_flight
+        return time.monotonic() - in_flight[1] if in_flight else 0.0
+
+    def watch(self, stopping: threading.Event, executors: ExecutorWatch | None = None) -> None:
         """Look at the query once a second, until `stopping`.
 
         Feeds systemd's watchdog while the query gets on. Raises OvertakenError when another start
         has taken over, QueryDiedError when the query has ended, ExecutorsLostError when it has
         nothing to run on.
         """
+        spark = self.sink.spark
+        executors = executors or ExecutorWatch(
+            lambda: _executors(spark),
+            self.config.executor_wait_seconds,
+            lambda: _ask_for_executors(spark),
+        )
         activity: Any = None
         written_at = 0.0
         while not stopping.is_set():
@@ -412,24 +414,29 @@ class Load:
             # A query that was fenced dies of it, with less to say.
             terms.check(self.config)
             if is_dead and not stopping.is_set():
-                if not self.turns.is_begun_anew:
+                if self._after_gap is None or self._is_gap_passed:
                     raise QueryDiedError(_obituary(self.query))
-                self.turns.is_begun_anew = False
                 log.info("The accepted loss is behind: the query stops at lost messages again.")
-                self.query = self.begin_anew()
+                self.query = self._begin(self._after_gap)
+                self._after_gap = None
             executors.check()
             before, activity = activity, self._activity()
             if activity != before:
-                notify(WATCHDOG="1")
+                notify("WATCHDOG=1")
             if is_news or time.monotonic() - written_at >= STATUS_SECONDS:
-                self.status.query.refresh(self.turns.running_seconds())
+                self.status.query.refresh(self.running_seconds())
                 self.status.write(self.config.status_file)
                 self.metrics.publish(self.status.content())
-                notify(STATUS=self.status.line())
+                notify(f"STATUS={self.status.line()}")
                 written_at = time.monotonic()
                 if self.config.is_beside and self._has_caught_up():
                     return
             stopping.wait(1)
+
+    def close(self) -> None:
+        """End the query."""
+        _stop(MOVIES, self.query.stop)
+        self.metrics.close()
 
     def _activity(self) -> Any:
         """Something that changes while the query gets on: polls, steps of a batch, tasks done.
@@ -462,19 +469,15 @@ class Load:
             if "addBatch" not in progress["durationMs"] or batch_id <= self._told:
                 continue
             self._told = batch_id
-            self.turns.told(batch_id)
+            if self._in_flight and self._in_flight[0] <= batch_id:
+                self._in_flight = None
             result: BatchResult | None = self.sink.results.pop(batch_id, None)
             if result is not None:
                 self.status.query.finished(progress, result)
                 self.metrics.publish(self.status.content())
                 log.info("%s", batch_line(progress, result))
         self.status.query.idle(json.loads(last.json))
-        sink = self.sink
-        self.status.silver_rows = sink.table_rows
-        self.status.dead_letters = sink.totals.dead_letters
-        self.status.duplicates = sink.totals.duplicates
-        self.status.stale = sink.totals.stale
-        self.status.index = IndexStatus(sink.state.movies, sink.state.bytes)
+        self.status.take(self.sink)
         return True
 
 

@@ -51,7 +51,7 @@ class TopicUnknownError(Exception):
     """The brokers do not say where the topic begins and ends."""
 
 
-class StateOutdatedError(StateDamagedError):
+class StateOutdatedError(Exception):
     """The job's state was written by a version of the job that knew events by their ids alone."""
 
 

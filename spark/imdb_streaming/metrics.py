@@ -15,7 +15,7 @@ from prometheus_client.core import (
 from imdb_streaming import __version__
 from imdb_streaming.config import ConfigError
 
-#: Gauges: metric, where it is in the status, what it is. Times come in ISO, and are told in seconds.
+#: Gauges: metric, where it is in the status, what it is.
 _GAUGES = (
     ("start_time_seconds", "started_at", "Start of the program, in seconds since 1970"),
     ("status_timestamp_seconds", "updated_at", "Last word of it, in seconds since 1970"),

@@ -21,11 +21,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from imdb_streaming import contract
+from imdb_streaming.checkpoint import last_batch
 from imdb_streaming.config import Config
 from imdb_streaming.files import exchange, local, through, while_there, write_atomically
 from imdb_streaming.guards import StartRefusedError, out_of, places, read_run, tables
 from imdb_streaming.locks import tables_locked
-from imdb_streaming.status import last_commit
 
 READY_FILE = "_ready.json"
 
@@ -75,8 +75,7 @@ def is_behind(config: Config) -> bool:
     old = local(replace(config, run_id=in_service).checkpoint_folder)
     if _topic_id(new) != _topic_id(old):
         return False
-    planned = [int(path.name) for path in new.glob("offsets/*") if path.name.isdigit()]
-    if last_commit(new) != max(planned, default=None):
+    if last_batch(new, "commits") != last_batch(new, "offsets"):
         return True
     has = contract.planned_offsets(new) or {}
     read = contract.planned_offsets(old) or {}

@@ -1,78 +1,62 @@
 """The shapes of everything that goes in and comes out."""
 
-from pyspark.sql.types import (
-    ArrayType,
-    BinaryType,
-    DoubleType,
-    IntegerType,
-    LongType,
-    StringType,
-    StructField,
-    StructType,
-    TimestampType,
-)
+from pyspark.sql.types import ArrayType, DataType, StringType, StructType
+
+
+def _shape(**columns: str | DataType) -> StructType:
+    """Columns that may all be null, each with its type."""
+    shape = StructType()
+    for name, kind in columns.items():
+        shape.add(name, kind)
+    return shape
+
 
 #: What Spark's Kafka source gives when asked for headers.
-KAFKA_SCHEMA = StructType(
-    [
-        StructField("key", BinaryType()),
-        StructField("value", BinaryType()),
-        StructField("topic", StringType()),
-        StructField("partition", IntegerType()),
-        StructField("offset", LongType()),
-        StructField("timestamp", TimestampType()),
-        StructField("timestampType", IntegerType()),
-        StructField(
-            "headers",
-            ArrayType(
-                StructType([StructField("key", StringType()), StructField("value", BinaryType())])
-            ),
-        ),
-    ]
+KAFKA_SCHEMA = _shape(
+    key="binary",
+    value="binary",
+    topic="string",
+    partition="integer",
+    offset="long",
+    timestamp="timestamp",
+    timestampType="integer",
+    headers=ArrayType(_shape(key="string", value="binary")),
 )
 
 #: One movie, the value of a message: a JSON object with at least these fields.
 #: runtimeMinutes is in minutes and the one field that may be null; averageRating is on IMDb's
 #: scale of 0 to 10.
-MOVIE_SCHEMA = StructType(
-    [
-        StructField("tconst", StringType()),
-        StructField("primaryTitle", StringType()),
-        StructField("startYear", IntegerType()),
-        StructField("runtimeMinutes", IntegerType()),
-        StructField("genres", ArrayType(StringType())),
-        StructField("averageRating", DoubleType()),
-        StructField("numVotes", IntegerType()),
-    ]
+MOVIE_SCHEMA = _shape(
+    tconst="string",
+    primaryTitle="string",
+    startYear="integer",
+    runtimeMinutes="integer",
+    genres=ArrayType(StringType()),
+    averageRating="double",
+    numVotes="integer",
 )
 
 #: What the function of Java makes of a value. reason says what is wrong with one that is no movie.
-PARSED_SCHEMA = StructType([*MOVIE_SCHEMA.fields, StructField("reason", StringType())])
+PARSED_SCHEMA = StructType([*MOVIE_SCHEMA.fields, *_shape(reason="string").fields])
 
 #: The table silver_movies. kafka_timestamp is the message's, in UTC.
 SILVER_SCHEMA = StructType(
     [
         *MOVIE_SCHEMA.fields,
-        StructField("weighted_score", DoubleType()),
-        StructField("event_id", StringType()),
-        StructField("kafka_timestamp", TimestampType()),
+        *_shape(weighted_score="double", event_id="string", kafka_timestamp="timestamp").fields,
     ]
 )
 
 #: The table genre_counts.
-GENRE_COUNTS_SCHEMA = StructType(
-    [StructField("genre", StringType()), StructField("movie_count", LongType())]
-)
+GENRE_COUNTS_SCHEMA = _shape(genre="string", movie_count="long")
 
 #: The table dead_letters: messages that are no movies, as they came, and why they are none.
-DEAD_LETTERS_SCHEMA = StructType(
-    [
-        StructField("topic", StringType()),
-        StructField("partition", IntegerType()),
-        StructField("offset", LongType()),
-        StructField("kafka_timestamp", TimestampType()),
-        StructField("reason", StringType()),
-        StructField("key", BinaryType()),
-        StructField("value", BinaryType()),
-    ]
+DEAD_LETTERS_SCHEMA = _shape(
+    topic="string",
+    partition="integer",
+    offset="long",
+    kafka_timestamp="timestamp",
+    reason="string",
+    key="binary",
+    value="binary",
 )

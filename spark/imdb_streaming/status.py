@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from imdb_streaming.bucket import Place
+from imdb_streaming.checkpoint import last_batch
 from imdb_streaming.files import modified, write_atomically
-from imdb_streaming.sinks import BatchResult
+from imdb_streaming.sinks import BatchResult, MovieSink
 
 
 @dataclass
@@ -46,7 +47,7 @@ class QueryStatus:
     @classmethod
     def of_checkpoint(cls, checkpoint: Place) -> "QueryStatus":
         """The last batch that the checkpoint says is finished."""
-        last = last_commit(checkpoint)
+        last = last_batch(checkpoint, "commits")
         if last is None:
             return cls()
         at = modified(checkpoint / "commits" / str(last))
@@ -95,14 +96,6 @@ class QueryStatus:
 
 
 @dataclass
-class IndexStatus:
-    """What the job remembers: movies, and the memory that they take in the driver."""
-
-    movies: int = 0
-    bytes: int = 0
-
-
-@dataclass
 class Status:
     """The content of STATUS_FILE.
 
@@ -112,15 +105,24 @@ class Status:
     """
 
     run_id: str
-    silver_rows: int
-    dead_letters: int
-    duplicates: int
-    stale: int
     lost_messages: int
     query: QueryStatus
-    index: IndexStatus
+    silver_rows: int = 0
+    dead_letters: int = 0
+    duplicates: int = 0
+    stale: int = 0
+    index: dict[str, int] = field(default_factory=dict)
     started_at: str = field(default_factory=lambda: _now(), init=False)
     updated_at: str = field(default="", init=False)
+
+    def take(self, sink: MovieSink) -> None:
+        """Take over the sums of all batches, and how much the job remembers."""
+        totals, state = sink.totals, sink.state
+        self.silver_rows = sink.table_rows
+        self.dead_letters = totals.dead_letters
+        self.duplicates = totals.duplicates
+        self.stale = totals.stale
+        self.index = {"movies": state.movies, "bytes": state.bytes}
 
     def write(self, path: Path) -> None:
         self.updated_at = _now()
@@ -143,12 +145,6 @@ class Status:
             f"{self.silver_rows:,} rows in silver, {self.dead_letters:,} dead letters, "
             f"lag {'unknown' if query.lag is None else format(query.lag, ',')}"
         )
-
-
-def last_commit(checkpoint: Place) -> int | None:
-    """The number of the last batch that Spark's checkpoint says is done; None for none."""
-    numbers = [int(path.name) for path in checkpoint.glob("commits/*") if path.name.isdigit()]
-    return max(numbers, default=None)
 
 
 def batch_line(progress: dict[str, Any], result: BatchResult) -> str:

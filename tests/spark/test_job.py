@@ -20,7 +20,7 @@ from imdb_streaming.files import OvertakenError
 from imdb_streaming.job import Load, QueryDiedError
 from imdb_streaming.jvm import JobState
 from imdb_streaming.sinks import BatchResult
-from imdb_streaming.status import IndexStatus, QueryStatus, Status, lag_of
+from imdb_streaming.status import QueryStatus, Status, lag_of
 
 from .batches import Send, run_to_end, silver
 from .local import LocalConfig as Config
@@ -275,7 +275,7 @@ def test_lag_is_not_known_before_the_query_has_told() -> None:
     assert (query.lag, query.lag_seconds) == (None, None)
     query.idle(BEHIND)
     assert (query.lag, query.lag_seconds) == (3, None)
-    status = Status("main", 0, 0, 0, 0, 0, QueryStatus(batch_id=4), IndexStatus())
+    status = Status("main", 0, QueryStatus(batch_id=4))
     assert status.line().endswith(" lag unknown")
 
 
@@ -348,15 +348,15 @@ def test_batch_under_way_is_timed_until_the_query_tells_of_its_end(
     send(movie)
     load = run_job()
     load._report()
-    assert load.turns.running_seconds() == 0
-    monkeypatch.setattr(load.turns, "sink", lambda rows, batch_id: None)
-    load.turns(cast(DataFrame, None), 1)
+    assert load.running_seconds() == 0
+    monkeypatch.setattr(sinks.MovieSink, "__call__", lambda self, rows, batch_id: None)
+    load.take_batch(cast(DataFrame, None), 1)
     time.sleep(0.01)
-    assert load.turns.running_seconds() > 0
-    load.turns.told(0)
-    assert load.turns.running_seconds() > 0
-    load.turns.told(1)
-    assert load.turns.running_seconds() == 0
+    assert load.running_seconds() > 0
+    ended = {"sources": [], "numInputRows": 0, "batchDuration": 1, "durationMs": {"addBatch": 1}}
+    load.query = reporting(ended | {"batchId": 1})
+    assert load._report()
+    assert load.running_seconds() == 0
 
 
 def test_start_is_given_time_for_each_step(
@@ -371,10 +371,10 @@ def test_start_is_given_time_for_each_step(
     for number in range(3):
         send(movie | {"tconst": f"tt{number}"})
         run_job()
-    said: list[dict[str, str]] = []
-    monkeypatch.setattr(job, "notify", lambda **values: said.append(values))
+    said: list[str] = []
+    monkeypatch.setattr(job, "notify", said.append)
     monkeypatch.setattr(job, "_FILES_A_STEP", 2)
     load = run_job()
     assert load.sink.table_rows == 3
     # The state, two files, one file.
-    assert said == [{"EXTEND_TIMEOUT_USEC": "120000000"}] * 3
+    assert said == ["EXTEND_TIMEOUT_USEC=120000000"] * 3

@@ -97,7 +97,7 @@ def run(spark: SparkSession, config: Config) -> Load:
     contract.check_contract(config, topic)
     is_loss_accepted = contract.check_offsets(config, topic)
     messages = read_messages(spark, config, fail_on_data_loss=not is_loss_accepted)
-    load = Load.start(config, spark, parse_events(messages), trigger={"availableNow": True})
+    load = Load(config, spark, parse_events(messages), trigger={"availableNow": True})
     try:
         assert load.query.awaitTermination(240)
     finally:

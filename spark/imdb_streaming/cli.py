@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -33,6 +33,15 @@ from imdb_streaming.tls import TlsFileError
 #: Exit codes. A restart does not mend what REFUSED stands for.
 DONE, FAILED, REFUSED = 0, 1, 2
 
+#: What another attempt may not meet.
+_MAY_PASS = (
+    guards.BrokerUnreachableError,
+    jvm.TopicUnknownError,
+    StorageError,
+    OvertakenError,
+    CompactionCutOffError,
+)
+
 _EPILOG = """\
 Settings come from the environment; the unit's are in /etc/imdb-streaming/streaming.env.
 Exit codes: 0 done, or stopped by SIGTERM; 1 failed, try again; 2 refused, and the message says
@@ -52,28 +61,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    commands.add_parser("run", help="run the job until SIGTERM (what the service does; default)")
-    commands.add_parser("check", help="say whether the job could start, and change nothing")
-    reset = commands.add_parser(
-        "reset", help="set tables and checkpoint aside, to begin anew from the first message"
-    )
-    reset.add_argument("--yes", action="store_true", help="do not ask")
-    reprocess = commands.add_parser(
-        "reprocess",
-        help="make the tables anew beside the running job, for a start with RUN_ID=NEW_RUN_ID",
-    )
-    reprocess.add_argument("run_id", metavar="NEW_RUN_ID")
-    reprocess.add_argument(
-        "--master",
-        default="local[2]",
-        help="Spark master; the default takes no cores from the running job (%(default)s)",
-    )
-    commands.add_parser("compact", help="join the tables' small files, beside the running job")
-    # Without a help, and so not listed: the unit of a host that stands by calls it.
-    commands.add_parser("remember")
-    commands.add_parser(
-        "accept-loss", help="let the job go on without messages that the topic has lost"
-    ).add_argument("--yes", action="store_true", help="do not ask")
+    for name, (_, text) in _COMMANDS.items():
+        # One without a help is not listed.
+        options: Any = {"help": text} if text else {}
+        command = commands.add_parser(name, **options)
+        if name in {"reset", "accept-loss"}:
+            command.add_argument("--yes", action="store_true", help="do not ask")
+        if name == "reprocess":
+            command.add_argument("run_id", metavar="NEW_RUN_ID")
+            command.add_argument(
+                "--master",
+                default="local[2]",
+                help="Spark master; the default takes no cores from the running job (%(default)s)",
+            )
     return parser
 
 
@@ -88,46 +88,33 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     stopping = threading.Event()
     listen_for_stop(stopping)
     threading.Thread(target=end_late_stop, args=[stopping], name="stop", daemon=True).start()
-    commands: dict[str, Callable[[], None]] = {
-        "run": lambda: _run(load_config(environ), stopping),
-        "check": lambda: _check(load_config(environ)),
-        "reset": lambda: _reset(load_config(environ), given.yes),
-        "reprocess": lambda: _reprocess(
-            load_config({**(os.environ if environ is None else environ), "RUN_ID": given.run_id}),
-            given.master,
-            stopping,
-        ),
-        "compact": lambda: _compact(load_config(environ)),
-        "remember": lambda: _remember(load_config(environ)),
-        "accept-loss": lambda: _accept_loss(load_config(environ), given.yes),
-    }
+    variables = dict(os.environ if environ is None else environ)
+    if given.command == "reprocess":
+        variables["RUN_ID"] = given.run_id
+    act, _ = _COMMANDS[given.command or "run"]
     try:
-        commands[given.command or "run"]()
+        act(load_config(variables), given, stopping)
+        return DONE
     except (ConfigError, TlsFileError) as error:
         log.error("Wrong configuration.\n%s", error)
         return REFUSED
     except guards.StartRefusedError as error:
-        if stopping.is_set() and isinstance(error, guards.CredentialsError):
-            return DONE
-        log.error("Start refused. %s", error)
-        return REFUSED
-    except (guards.BrokerUnreachableError, jvm.TopicUnknownError, StorageError) as error:
+        if not (stopping.is_set() and isinstance(error, guards.CredentialsError)):
+            log.error("Start refused. %s", error)
+            return REFUSED
+    except _MAY_PASS as error:
         log.error("%s", error)
-        return DONE if stopping.is_set() else FAILED
-    except (OvertakenError, CompactionCutOffError) as error:
-        log.error("%s", error)
-        return DONE if stopping.is_set() else FAILED
     except (QueryDiedError, ExecutorsLostError):
-        return DONE if stopping.is_set() else FAILED
+        pass  # The job has told of it.
     except Exception:
-        if not stopping.is_set():
+        if stopping.is_set():
+            log.info("Stopped before it was up.", exc_info=True)
+        else:
             log.exception("The job failed.")
-            return FAILED
-        log.info("Stopped before it was up.", exc_info=True)
-    return DONE
+    return DONE if stopping.is_set() else FAILED
 
 
-def _run(config: Config, stopping: threading.Event) -> None:
+def _run(config: Config, _: argparse.Namespace, stopping: threading.Event) -> None:
     log.info("imdb-streaming %s, run %s", __version__, config.run_id)
     presence.refuse_if_gone(config)
     guards.prepare_folders(config)
@@ -137,24 +124,20 @@ def _run(config: Config, stopping: threading.Event) -> None:
             runs.mark_ready(held)
 
 
-def _check(config: Config) -> None:
+def _check(config: Config, *_: object) -> None:
     guards.check_connector(config)
     presence.refuse_if_gone(config)
-    _check_places(config)
     guards.check_folders(config)
     if not config.is_in_bucket:
         check_tables(config)
     guards.wait_for_broker(config, threading.Event())
-    spark = _local_spark(config)
-    try:
+    with _local_spark(config) as spark:
         if config.is_in_bucket:
             config = config.opened(spark)
             check_tables(config)
         topic = check_topic(config, spark, note=False)
         if last_batch(config.checkpoint_folder, "commits") is not None:
             check_state(config, spark)
-    finally:
-        spark.stop()
     log.info(
         "All is well: %s has %d partitions, run %s can %s.",
         config.topic,
@@ -172,26 +155,12 @@ def _what_it_can(config: Config) -> str:
     return f"take the place of run {runs.run_in_service(config)}"
 
 
-def _check_places(config: Config) -> None:
-    """See that a start could make the folders that are missing."""
-    for place in (config.output_path, config.output_path_csv):
-        if not isinstance(place, Path) or place.exists():
-            continue
-        above = next(folder for folder in place.parents if folder.exists())
-        if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-            raise guards.StartRefusedError(
-                f"{place} is not there, and cannot be made in {above} by user {os.getuid()}. Make "
-                f"it a folder that this user may write to (install -d -o {os.getuid()} {place}; is "
-                "its disk mounted?), or change OUTPUT_PATH or OUTPUT_PATH_CSV."
-            )
-
-
-def _reset(config: Config, is_sure: bool) -> None:
+def _reset(config: Config, given: argparse.Namespace, *_: object) -> None:
     runs.refuse_in_bucket(config, "reset")
     gone = presence.missing_run(config)
     if gone:
         _ask(
-            is_sure,
+            given.yes,
             f"{config.output_path} holds nothing, and has held the tables of RUN_ID={gone}: is its "
             "disk mounted? The next start begins there from the topic's first message.",
         )
@@ -199,7 +168,7 @@ def _reset(config: Config, is_sure: bool) -> None:
     with terms.hold(config) as held:
         if not gone:
             _ask(
-                is_sure,
+                given.yes,
                 f"Tables and checkpoint of run {config.run_id} in {config.output_path} and "
                 f"{config.output_path_csv} are set aside; readers find no rows until the job has "
                 "read the topic again.",
@@ -210,7 +179,7 @@ def _reset(config: Config, is_sure: bool) -> None:
     log.info("Start the job to begin anew: systemctl restart imdb-streaming")
 
 
-def _reprocess(config: Config, master: str, stopping: threading.Event) -> None:
+def _reprocess(config: Config, given: argparse.Namespace, stopping: threading.Event) -> None:
     runs.refuse_in_bucket(config, "reprocess")
     presence.refuse_if_gone(config)
     in_service = runs.run_in_service(config)
@@ -222,7 +191,7 @@ def _reprocess(config: Config, master: str, stopping: threading.Event) -> None:
         config,
         is_beside=True,
         take_over=False,
-        spark_master=master,
+        spark_master=given.master,
         # Those are the service's.
         spark_ui_port=None,
         spark_driver_port=None,
@@ -231,7 +200,7 @@ def _reprocess(config: Config, master: str, stopping: threading.Event) -> None:
         status_file=local(config.output_path) / "_runs" / config.run_id / "_status.json",
     )
     local(beside.tables_path).mkdir(parents=True, exist_ok=True)
-    _run(beside, stopping)
+    _run(beside, given, stopping)
     if stopping.is_set():
         log.info("Stopped; the same command goes on where it stopped.")
         return
@@ -244,40 +213,32 @@ def _reprocess(config: Config, master: str, stopping: threading.Event) -> None:
     )
 
 
-def _compact(config: Config) -> None:
+def _compact(config: Config, *_: object) -> None:
     runs.refuse_in_bucket(config, "compact")
     guards.check_belongs_together(config, mark=False)
-    spark = _local_spark(config)
-    compact(spark, config)
-    spark.stop()
+    with _local_spark(config) as spark:
+        compact(spark, config)
 
 
-def _remember(config: Config) -> None:
+def _remember(config: Config, *_: object) -> None:
     """Note the run that the output folder holds now, for when this host runs the job."""
     if not config.is_in_bucket and (in_service := runs.run_in_service(config)):
         presence.remember(replace(config, run_id=in_service))
 
 
-def _accept_loss(config: Config, is_sure: bool) -> None:
+def _accept_loss(config: Config, given: argparse.Namespace, *_: object) -> None:
     presence.refuse_if_gone(config)
     guards.prepare_folders(config)
-    with terms.hold(config) as held:
-        spark = _local_spark(held)
-        try:
-            _accept_what_is_lost(held.opened(spark), spark, is_sure)
-        finally:
-            spark.stop()
-
-
-def _accept_what_is_lost(config: Config, spark: SparkSession, is_sure: bool) -> None:
-    topic = read_topic(config, spark)
-    lost = contract.lost_messages(config, topic)
-    if not lost:
-        log.info("The topic has all messages that come next: there is nothing to accept.")
-        return
-    shown = ", ".join(f"{first} to {last} of partition {p}" for p, (first, last) in lost.items())
-    _ask(is_sure, f"The messages at offsets {shown} will never be in the tables.")
-    contract.accept_loss(config, topic)
+    with terms.hold(config) as held, _local_spark(held) as spark:
+        opened = held.opened(spark)
+        topic = read_topic(opened, spark)
+        lost = contract.lost_messages(opened, topic)
+        if not lost:
+            log.info("The topic has all messages that come next: there is nothing to accept.")
+            return
+        shown = contract.offsets_shown(lost)
+        _ask(given.yes, f"The messages at offsets {shown} will never be in the tables.")
+        contract.accept_loss(opened, topic)
     log.info("Start the job to go on without them: systemctl restart imdb-streaming")
 
 
@@ -301,3 +262,19 @@ def _local_spark(config: Config) -> SparkSession:
             spark_block_manager_port=None,
         )
     )
+
+
+#: By name, what a command does, and its help.
+_COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
+    "run": (_run, "run the job until SIGTERM (what the service does; default)"),
+    "check": (_check, "say whether the job could start, and change nothing"),
+    "reset": (_reset, "set tables and checkpoint aside, to begin anew from the first message"),
+    "reprocess": (
+        _reprocess,
+        "make the tables anew beside the running job, for a start with RUN_ID=NEW_RUN_ID",
+    ),
+    "compact": (_compact, "join the tables' small files, beside the running job"),
+    # The unit of a standby calls it.
+    "remember": (_remember, ""),
+    "accept-loss": (_accept_loss, "let the job go on without messages that the topic has lost"),
+}

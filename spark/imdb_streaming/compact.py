@@ -123,10 +123,10 @@ def _join(
     (part,) = staging.glob("part-*.parquet")
     put_in_place(part, joined)
     shutil.rmtree(staging)
-    counts = [spark.read.parquet(f"file://{path}").count() for path in (joined,)]
-    if counts != [rows.count()]:
+    count = spark.read.parquet(f"file://{joined}").count()
+    if count != rows.count():
         raise RuntimeError(
-            f"{joined} has {counts[0]} rows, and the files that it is of have {rows.count()}. "
+            f"{joined} has {count} rows, and the files that it is of have {rows.count()}. "
             "Nothing was changed. Is another program writing to the table?"
         )
     beside = work / folder.name

@@ -13,7 +13,7 @@ from typing import Any
 from imdb_streaming.checkpoint import LOSS_FILE, by_partition, read_offsets
 from imdb_streaming.checkpoint import planned_offsets as planned_offsets
 from imdb_streaming.config import Config
-from imdb_streaming.files import write_atomically
+from imdb_streaming.files import write_json
 from imdb_streaming.jvm import TopicState
 from imdb_streaming.refusals import StartRefusedError
 from imdb_streaming.schema import SILVER_SCHEMA
@@ -54,7 +54,7 @@ def check_contract(config: Config, topic: TopicState, *, note: bool = True) -> N
     path = config.checkpoint_folder / CONTRACT_FILE
     if planned_offsets(config.checkpoint_folder) is None:
         if note:
-            write_atomically(path, (json.dumps(asdict(now)) + "\n").encode(), config.out_folder)
+            write_json(path, asdict(now), config.out_folder)
         return
     try:
         noted = Contract(**json.loads(path.read_bytes()))
@@ -116,7 +116,7 @@ def check_offsets(config: Config, topic: TopicState) -> bool:
     if not lost:
         return False
     accepted = _loss(config)["accepted"]
-    shown = ", ".join(f"{first} to {last} of partition {p}" for p, (first, last) in lost.items())
+    shown = offsets_shown(lost)
     if all(accepted.get(partition, -1) >= last for partition, (_, last) in lost.items()):
         log.error("Going on without the messages %s, as accept-loss said.", shown)
         return True
@@ -158,6 +158,11 @@ def _duration(milliseconds: int) -> str:
     return f"{milliseconds} ms"
 
 
+def offsets_shown(lost: dict[int, tuple[int, int]]) -> str:
+    """Offsets that are lost, in words."""
+    return ", ".join(f"{first} to {last} of partition {p}" for p, (first, last) in lost.items())
+
+
 def lost_messages(config: Config, topic: TopicState) -> dict[int, tuple[int, int]]:
     """By partition, the first and last offset that comes next and is not there any more.
 
@@ -182,8 +187,7 @@ def accept_loss(config: Config, topic: TopicState) -> dict[int, tuple[int, int]]
         begin = max(first, noted["accepted"].get(partition, -1) + 1)
         noted["messages"] += max(0, last + 1 - begin)
         noted["accepted"][partition] = last
-    content = (json.dumps(noted) + "\n").encode()
-    write_atomically(config.checkpoint_folder / LOSS_FILE, content, config.out_folder)
+    write_json(config.checkpoint_folder / LOSS_FILE, noted, config.out_folder)
     return lost
 
 

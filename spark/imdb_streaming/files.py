@@ -8,6 +8,7 @@ renames, and can do so no more when the folder is gone.
 
 import ctypes
 import errno
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -71,6 +72,11 @@ def write_atomically(path: Place, content: bytes, out: Path | None = None) -> No
             file.flush()
             os.fsync(file.fileno())
         put_in_place(temporary, path)
+
+
+def write_json(path: Place, content: object, out: Path | None = None) -> None:
+    """Replace a file's content, one line of JSON, likewise."""
+    write_atomically(path, (json.dumps(content) + "\n").encode(), out)
 
 
 def put_in_place(source: Place, target: Place, out: Path | None = None) -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 from imdb_streaming import checkpoint
 from imdb_streaming.bucket import BucketPath, Place
 from imdb_streaming.config import Config
-from imdb_streaming.files import remove_tree, uri, write_atomically
+from imdb_streaming.files import remove_tree, uri, write_json
 from imdb_streaming.refusals import ADVICE as ADVICE
 from imdb_streaming.refusals import CredentialsError as CredentialsError
 from imdb_streaming.refusals import StartRefusedError as StartRefusedError
@@ -59,14 +59,8 @@ class Run:
 
 def prepare_folders(config: Config) -> None:
     """Make the folders of the run and see that they can be written. A bucket needs none."""
-    folders = [
-        config.output_path,
-        config.output_path_csv,
-        config.staging_root,
-        config.staging_root_csv,
-        *places(config),
-    ]
-    for folder in folders:
+    roots = (config.output_path, config.output_path_csv)
+    for folder in (*roots, config.staging_root, config.staging_root_csv, *places(config)):
         if isinstance(folder, BucketPath):
             continue
         try:
@@ -132,12 +126,20 @@ def check_connector(config: Config) -> None:
 
 
 def check_folders(config: Config) -> None:
-    """See that the folders can be written, where they are there, and change nothing."""
+    """See that the folders can be written, or made where they are missing, and change nothing."""
     for folder in (config.output_path, config.output_path_csv, *places(config)):
-        if isinstance(folder, BucketPath) or not folder.exists():
+        if isinstance(folder, BucketPath):
             continue
-        if not os.access(folder, os.W_OK | os.X_OK):
+        there = next(it for it in (folder, *folder.parents) if it.exists())
+        if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+            continue
+        if there == folder:
             raise StartRefusedError(_cannot_write(folder, "Permission denied"))
+        raise StartRefusedError(
+            f"{folder} is not there, and cannot be made in {there} by user {os.getuid()}. Make "
+            f"it a folder that this user may write to (install -d -o {os.getuid()} {folder}; is "
+            "its disk mounted?), or change OUTPUT_PATH or OUTPUT_PATH_CSV."
+        )
 
 
 def check_belongs_together(config: Config, *, mark: bool = True) -> None:
@@ -156,9 +158,8 @@ def check_belongs_together(config: Config, *, mark: bool = True) -> None:
     _refuse_foreign_files(config)
     if not holds_data:
         first = Run(run_id=config.run_id, id=str(uuid.uuid4()))
-        content = (json.dumps(asdict(first)) + "\n").encode()
         for place in marked if mark else []:
-            write_atomically(place / RUN_FILE, content, out_of(config, place))
+            write_json(place / RUN_FILE, asdict(first), out_of(config, place))
         return
     if len(set(runs.values())) == 1 and None not in runs.values():
         _refuse_later_batches(config)
@@ -181,7 +182,7 @@ def check_belongs_together(config: Config, *, mark: bool = True) -> None:
     else:
         what = "A part of the checkpoint and a part of the output are not there"
         why = "going on would lose or double rows"
-    missing = ", ".join(str(place) for place in lacking)
+    missing = ", ".join(map(str, lacking))
     raise StartRefusedError(
         f"{what}: no {RUN_FILE} in {missing}, while others of this run hold data; {why}. {ADVICE}"
     )
@@ -276,8 +277,8 @@ def read_run(place: Place) -> Run | None:
 def _refuse_foreign_files(config: Config) -> None:
     of_a_run = re.compile(r"(.+?)-[0-9]{10}(_[0-9]{10}|-[0-9]{4,9})?\.parquet")
     for folder in (config.silver_folder, config.dead_letters_folder):
-        names = sorted(path.name for path in folder.glob("*.parquet"))
-        for path in (folder / name for name in names):
+        paths: list[Place] = sorted(folder.glob("*.parquet"), key=str)
+        for path in paths:
             match = of_a_run.fullmatch(path.name)
             if match and match[1] == config.run_id:
                 continue

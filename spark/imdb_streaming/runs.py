@@ -23,7 +23,7 @@ from pathlib import Path
 from imdb_streaming import contract
 from imdb_streaming.checkpoint import last_batch
 from imdb_streaming.config import Config
-from imdb_streaming.files import exchange, local, through, while_there, write_atomically
+from imdb_streaming.files import exchange, local, through, while_there, write_json
 from imdb_streaming.guards import StartRefusedError, out_of, places, read_run, tables
 from imdb_streaming.locks import tables_locked
 
@@ -46,8 +46,8 @@ def refuse_in_bucket(config: Config, command: str) -> None:
 
 def mark_ready(config: Config) -> None:
     """Say that the run beside the one in service has caught up."""
-    content = json.dumps({"run_id": config.run_id}) + "\n"
-    write_atomically(config.tables_path / READY_FILE, content.encode(), config.out_folder)
+    ready = {"run_id": config.run_id}
+    write_json(config.tables_path / READY_FILE, ready, config.out_folder)
 
 
 def run_in_service(config: Config) -> str | None:
@@ -128,8 +128,7 @@ def switch_if_ready(config: Config) -> None:
             if kept.exists():
                 _rename(kept, kept.with_name(f"{old}.replaced-{time.time():.0f}"), out)
             _rename(folder, kept, out)
-    content = json.dumps({"run_id": old}) + "\n"
-    write_atomically(aside.with_name(old) / READY_FILE, content.encode(), config.out_folder)
+    write_json(aside.with_name(old) / READY_FILE, {"run_id": old}, config.out_folder)
 
 
 def _rename(folder: Path, target: Path, out: Path | None) -> None:

@@ -21,7 +21,14 @@ from imdb_streaming import jvm
 from imdb_streaming.bucket import BucketPath, Place
 from imdb_streaming.checkpoint import has_accepted_loss, messages_of
 from imdb_streaming.config import Config
-from imdb_streaming.files import put_in_place, remove, remove_tree, uri, write_atomically
+from imdb_streaming.files import (
+    put_in_place,
+    remove,
+    remove_tree,
+    uri,
+    write_atomically,
+    write_json,
+)
 from imdb_streaming.locks import tables_locked
 from imdb_streaming.schema import DEAD_LETTERS_SCHEMA, GENRE_COUNTS_SCHEMA, SILVER_SCHEMA
 from imdb_streaming.transformations import dead_letters, latest_movies, silver_movies
@@ -168,11 +175,7 @@ class MovieSink:
         )
         self.steps += 1
         self.totals = self.totals.with_batch(batch_id, result)
-        write_atomically(
-            _totals_file(self.config),
-            (json.dumps(asdict(self.totals)) + "\n").encode(),
-            self.config.out_folder,
-        )
+        write_json(_totals_file(self.config), asdict(self.totals), self.config.out_folder)
         self.state.save(batch_id)
         self._is_first = False
         self.results[batch_id] = result
@@ -310,35 +313,19 @@ class GenreCounts:
     def publish(self, counts: Mapping[str, int]) -> None:
         """Replace what is not as it should be: most movies first, then by the genre's name."""
         ordered = dict(sorted(counts.items(), key=lambda row: (-row[1], row[0])))
-        self._publish_parquet(ordered)
-        self._publish_csv(ordered)
-
-    def _publish_parquet(self, counts: Mapping[str, int]) -> None:
-        if isinstance(self.parquet_file, BucketPath):
-            self._upload_parquet(counts, self.parquet_file)
-            return
-        staged = self.config.staging_folder / "genre_counts.parquet"
-        jvm.write_counts(self.spark, counts, uri(staged))
-        # The same rows make the same bytes.
-        if self.parquet_file.exists() and self.parquet_file.read_bytes() == staged.read_bytes():
-            staged.unlink()
-        else:
-            put_in_place(staged, self.parquet_file, self.config.out_folder)
-
-    def _upload_parquet(self, counts: Mapping[str, int], target: BucketPath) -> None:
-        """Make the file here, and send it as one object."""
         with tempfile.TemporaryDirectory(prefix="genre-counts-") as folder:
-            made = Path(folder) / target.name
-            jvm.write_counts(self.spark, counts, uri(made))
-            content = made.read_bytes()
-        if not target.exists() or target.read_bytes() != content:
-            write_atomically(target, content)
+            made = Path(folder) / self.parquet_file.name
+            jvm.write_counts(self.spark, ordered, uri(made))
+            # The same rows make the same bytes.
+            _replace(self.parquet_file, made.read_bytes(), self.config.out_folder)
+        rows = [GENRE_COUNTS_SCHEMA.fieldNames(), *ordered.items()]
+        content = "".join(f"{_quoted(genre)},{count}\n" for genre, count in rows)
+        _replace(self.csv_file, content.encode(), self.config.out_folder_csv)
 
-    def _publish_csv(self, counts: Mapping[str, int]) -> None:
-        rows = [GENRE_COUNTS_SCHEMA.fieldNames(), *counts.items()]
-        content = "".join(f"{_quoted(genre)},{count}\n" for genre, count in rows).encode()
-        if not self.csv_file.exists() or self.csv_file.read_bytes() != content:
-            write_atomically(self.csv_file, content, self.config.out_folder_csv)
+
+def _replace(path: Place, content: bytes, out: Path | None) -> None:
+    if not path.exists() or path.read_bytes() != content:
+        write_atomically(path, content, out)
 
 
 def _quoted(text: str) -> str:

@@ -38,30 +38,20 @@ def parse_events(source: DataFrame) -> DataFrame:
         sf.when(sf.col("movie_version").isNotNull() & ~is_version, sf.lit(NO_VERSION)),
     )
     is_malformed = reason.isNotNull()
-    return _computed_once(
-        parsed,
-        sf.col("movie"),
-        sf.coalesce(_header("event_id"), sf.sha2("value", 256)).alias("event_id"),
-        version.alias("version"),
-        sf.col("timestamp").alias("kafka_timestamp"),
-        sf.col("topic"),
-        sf.col("partition"),
-        sf.col("offset"),
-        reason.alias("reason"),
-        sf.when(is_malformed, sf.col("key")).alias("key"),
-        sf.when(is_malformed, sf.col("value")).alias("value"),
-    ).select(
-        *(f"movie.{field}" for field in MOVIE_SCHEMA.fieldNames()),
-        "event_id",
-        "version",
-        "kafka_timestamp",
-        "topic",
-        "partition",
-        "offset",
-        "reason",
-        "key",
-        "value",
-    )
+    columns = {
+        "event_id": sf.coalesce(_header("event_id"), sf.sha2("value", 256)),
+        "version": version,
+        "kafka_timestamp": sf.col("timestamp"),
+        "topic": sf.col("topic"),
+        "partition": sf.col("partition"),
+        "offset": sf.col("offset"),
+        "reason": reason,
+        "key": sf.when(is_malformed, sf.col("key")),
+        "value": sf.when(is_malformed, sf.col("value")),
+    }
+    named = [column.alias(name) for name, column in columns.items()]
+    movie = [f"movie.{field}" for field in MOVIE_SCHEMA.fieldNames()]
+    return _computed_once(parsed, sf.col("movie"), *named).select(*movie, *columns)
 
 
 def _computed_once(rows: DataFrame, *columns: Column) -> DataFrame:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from imdb_streaming import checkpoint, cli, guards, terms
-from imdb_streaming.files import write_atomically
+from imdb_streaming.files import write_json
 from imdb_streaming.guards import BrokerUnreachableError, StartRefusedError
 
 from .local import LocalConfig as Config
@@ -62,15 +62,15 @@ def test_crash_while_marking_the_first_start_locks_nobody_out(
     guards.prepare_folders(config)
     left = written
 
-    def write_or_crash(path: Path, content: bytes, out: Path | None) -> None:
+    def write_or_crash(path: Path, content: object, out: Path | None) -> None:
         nonlocal left
         if not left:
             raise KeyboardInterrupt
         left -= 1
-        write_atomically(path, content, out)
+        write_json(path, content, out)
 
     with monkeypatch.context() as patch:
-        patch.setattr(guards, "write_atomically", write_or_crash)
+        patch.setattr(guards, "write_json", write_or_crash)
         if written < 6:
             with pytest.raises(KeyboardInterrupt):
                 guards.check_belongs_together(config)

@@ -52,8 +52,13 @@ def read_offsets(checkpoint: Place) -> Offsets | None:
     batch = last_batch(checkpoint, "commits")
     if batch is not None:
         return offsets_of(checkpoint, batch)
+    return _beginning(checkpoint) if (checkpoint / "sources" / "0" / "0").exists() else None
+
+
+def _beginning(checkpoint: Place) -> Offsets:
+    """Where the topic began for Spark before the first batch."""
     path = checkpoint / "sources" / "0" / "0"
-    return _offsets(path, _line(path, 1, "offsets")) if path.exists() else None
+    return _offsets(path, _line(path, 1, "offsets"))
 
 
 def offsets_of(checkpoint: Place, batch: int) -> Offsets:
@@ -65,11 +70,7 @@ def offsets_of(checkpoint: Place, batch: int) -> Offsets:
 def messages_of(checkpoint: Place, batch: int) -> int:
     """How many messages a batch has at most, by the offsets that were planned for it."""
     ends = offsets_of(checkpoint, batch)
-    if batch:
-        begins = offsets_of(checkpoint, batch - 1)
-    else:
-        path = checkpoint / "sources" / "0" / "0"
-        begins = _offsets(path, _line(path, 1, "offsets"))
+    begins = offsets_of(checkpoint, batch - 1) if batch else _beginning(checkpoint)
     return sum(end - begins.get(partition, 0) for partition, end in ends.items())
 
 

@@ -100,11 +100,8 @@ def check_offsets(config: Config, topic: TopicState) -> bool:
     planned = planned_offsets(checkpoint) or read_offsets(checkpoint) or {}
     for partition, offset in planned.items():
         if topic.ends.get(partition, -1) < offset:
-            there = (
-                f"ends at {topic.ends[partition]}"
-                if partition in topic.ends
-                else "is not there any more"
-            )
+            end = topic.ends.get(partition)
+            there = "is not there any more" if end is None else f"ends at {end}"
             raise StartRefusedError(
                 f"The checkpoint has read {config.topic} up to offset {offset} of partition "
                 f"{partition}, which {there}: the topic has shrunk, and new messages would be "

@@ -429,7 +429,8 @@ class Load:
                 self.metrics.publish(self.status.content())
                 notify(f"STATUS={self.status.line()}")
                 written_at = time.monotonic()
-                if self.config.is_beside and self._has_caught_up():
+                query = self.status.query
+                if self.config.is_beside and query.batch_id is not None and query.lag == 0:
                     return
             stopping.wait(1)
 
@@ -450,9 +451,6 @@ class Load:
             if stage is not None
         ]
         return jvm.polls(self.sink.spark), self.sink.steps, tasks
-
-    def _has_caught_up(self) -> bool:
-        return self.status.query.batch_id is not None and self.status.query.lag == 0
 
     def _report(self) -> bool:
         """Log the batches that have not been told, take over their numbers; say if there is news.

@@ -94,12 +94,10 @@ def switch_if_ready(config: Config) -> None:
 
     May be cut off at any point: the next start goes on.
     """
-    if config.is_in_bucket:
+    if not is_waiting(config):
         return
     aside = local(config.output_path) / "_runs" / config.run_id
     aside_csv = local(config.output_path_csv) / "_runs" / config.run_id
-    if not is_waiting(config):
-        return
     old = None
     with tables_locked(config):
         for table in map(local, tables(config)):
@@ -143,16 +141,16 @@ def set_aside(config: Config) -> list[Path]:
     """
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     kept = []
-    for root in map(local, (config.output_path, config.output_path_csv)):
+    for place in map(local, places(config)):
+        if not place.exists():
+            continue
+        is_csv = place == config.genre_counts_csv_folder
+        root = local(config.output_path_csv if is_csv else config.output_path)
         folder = root / f"kept-{stamp}"
-        for place in map(local, places(config)):
-            is_csv = place == config.genre_counts_csv_folder
-            if place.exists() and (root == config.output_path_csv) == is_csv:
-                out = out_of(config, place)
-                target = folder / place.relative_to(root)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with while_there(out):
-                    shutil.move(through(out, place), target)
-                if folder not in kept:
-                    kept.append(folder)
-    return kept
+        target = folder / place.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        out = out_of(config, place)
+        with while_there(out):
+            shutil.move(through(out, place), target)
+        kept.append(folder)
+    return list(dict.fromkeys(kept))

@@ -74,18 +74,13 @@ def spark_settings(config: Config) -> dict[str, str]:
         "spark.hadoop.fs.permissions.umask-mode": "022",
         "spark.ui.showConsoleProgress": "false",
     }
-    executor_options = config.spark_executor_jvm_options or ""
-    settings["spark.executor.extraJavaOptions"] = " ".join(
-        filter(None, [_collector(EXECUTOR_COLLECTOR, executor_options), executor_options])
-    )
+    given = config.spark_executor_jvm_options or ""
+    options = f"{_collector(EXECUTOR_COLLECTOR, given)} {given}"
+    settings["spark.executor.extraJavaOptions"] = options.strip()
     # Java itself reads these too, in the driver's JVM.
-    driver_options = os.environ.get("JDK_JAVA_OPTIONS", "")
-    settings["spark.driver.extraJavaOptions"] = " ".join(
-        filter(
-            None,
-            [_collector(DRIVER_COLLECTOR, driver_options), DRIVER_COMPILER, DRIVER_OUT_OF_MEMORY],
-        )
-    )
+    collector = _collector(DRIVER_COLLECTOR, os.environ.get("JDK_JAVA_OPTIONS", ""))
+    options = f"{collector} {DRIVER_COMPILER} {DRIVER_OUT_OF_MEMORY}"
+    settings["spark.driver.extraJavaOptions"] = options.strip()
     optional = {
         "spark.driver.host": config.spark_driver_host,
         "spark.driver.port": config.spark_driver_port,
@@ -110,11 +105,11 @@ def read_messages(spark: SparkSession, config: Config, *, fail_on_data_loss: boo
     of transactions that were aborted are left out, and one that is open is waited for, unless
     KAFKA_ISOLATION_LEVEL says otherwise.
     """
-    messages: DataFrame = (
+    return (
         spark.readStream.format(jvm.PACED_KAFKA)
         .option("kafka.bootstrap.servers", config.bootstrap_servers)
         .options(**BROKER_TIMES)
-        .options(**_kafka_options(config))
+        .options(**{f"kafka.{key}": it for key, it in config.security.client_options().items()})
         .option("kafka.isolation.level", config.isolation_level)
         .option("subscribe", config.topic)
         .option("includeHeaders", "true")
@@ -125,9 +120,3 @@ def read_messages(spark: SparkSession, config: Config, *, fail_on_data_loss: boo
         .option("triggerIntervalMs", config.trigger_interval_ms)
         .load()
     )
-    return messages
-
-
-def _kafka_options(config: Config) -> dict[str, str]:
-    """What the source gives to Kafka's clients, in the driver and the executors."""
-    return {f"kafka.{key}": value for key, value in config.security.client_options().items()}

@@ -163,16 +163,11 @@ class MovieSink:
             self.table_rows += batch.fresh + rows_kept - rows_before
         elif staged:
             remove_tree(staged)
-        if batch.fresh + rows_kept:
+        if batch.fresh or rows_kept:
             GenreCounts(self.config, self.spark).publish(self.state.counts())
-        result = BatchResult(
-            batch.fresh + rows_kept,
-            letters,
-            batch.duplicates,
-            batch.stale,
-            batch.newest,
-            where,
-        )
+        rows_written = batch.fresh + rows_kept
+        others = letters, batch.duplicates, batch.stale
+        result = BatchResult(rows_written, *others, batch.newest, where)
         self.steps += 1
         self.totals = self.totals.with_batch(batch_id, result)
         write_json(_totals_file(self.config), asdict(self.totals), self.config.out_folder)

@@ -160,23 +160,14 @@ def batch_line(progress: dict[str, Any], result: BatchResult) -> str:
 
 def lag_of(progress: dict[str, Any]) -> int:
     """Messages behind the newest, summed over the partitions of all sources."""
-    return sum(
-        max(0, latest - _offsets(source.get("endOffset")).get(partition, 0))
-        for source in progress["sources"]
-        for partition, latest in _offsets(source.get("latestOffset")).items()
-    )
-
-
-def _offsets(by_topic: Any) -> dict[tuple[str, str], int]:
-    """{"topic": {"0": 5}} as {("topic", "0"): 5}; nothing where a source has no such offsets."""
-    if not isinstance(by_topic, dict):
-        return {}
-    return {
-        (topic, partition): offset
-        for topic, partitions in by_topic.items()
-        if isinstance(partitions, dict)
-        for partition, offset in partitions.items()
-    }
+    lag = 0
+    for source in progress["sources"]:
+        latest = source.get("latestOffset")
+        # A source may have no such offsets.
+        for topic, offsets in latest.items() if isinstance(latest, dict) else ():
+            read = (source["endOffset"] or {}).get(topic, {})
+            lag += sum(max(0, offsets[it] - read.get(it, 0)) for it in offsets)
+    return lag
 
 
 def _rate(progress: dict[str, Any], name: str) -> float:

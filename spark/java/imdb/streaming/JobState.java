@@ -25,7 +25,6 @@ import java.util.zip.CheckedInputStream;
 import java.util.zip.CheckedOutputStream;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.ChecksumException;
-import org.apache.hadoop.fs.FSDataOutputStream;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
@@ -215,7 +214,7 @@ public final class JobState {
     private void write(String kind, long batch) throws IOException {
         Path target = path(kind, batch);
         if (outlet == null) {
-            upload(target, kind, batch);
+            TableFiles.upload(files, target, raw -> write(raw, kind, batch));
             return;
         }
         java.nio.file.Path file = java.nio.file.Path.of(target.toUri().getPath());
@@ -227,18 +226,6 @@ public final class JobState {
             throw outlet.explained(error);
         }
         outlet.put(outlet.step(file), file);
-    }
-
-    /** Write the target itself: it appears, or replaces the one of before, when the stream is closed. */
-    private void upload(Path target, String kind, long batch) throws IOException {
-        FSDataOutputStream raw = files.create(target, true);
-        try {
-            write(raw, kind, batch);
-        } catch (IOException | RuntimeException | Error error) {
-            raw.abort();
-            throw error;
-        }
-        raw.close();
     }
 
     private void write(OutputStream raw, String kind, long batch) throws IOException {

@@ -1,6 +1,7 @@
 package imdb.streaming;
 
 import java.io.IOException;
+import java.io.OutputStream;
 import java.util.ArrayList;
 import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
@@ -60,18 +61,33 @@ public final class TableFiles {
         FileSystem bucket = source.getFileSystem(settings);
         long size = bucket.getFileStatus(source).getLen();
         try (FSDataInputStream in = bucket.open(source)) {
-            FSDataOutputStream upload = bucket.create(target, true);
-            try {
-                long copied = in.transferTo(upload);
-                if (copied != size) {
-                    throw new IOException(source + ": " + copied + " of " + size + " bytes read");
-                }
-            } catch (IOException | RuntimeException | Error error) {
-                // Closed it would show what is there so far.
-                upload.abort();
-                throw error;
-            }
-            upload.close();
+            upload(
+                    bucket,
+                    target,
+                    out -> {
+                        long copied = in.transferTo(out);
+                        if (copied != size) {
+                            throw new IOException(source + ": " + copied + " of " + size + " bytes read");
+                        }
+                    });
         }
+    }
+
+    /** Writes what a file is to hold. */
+    interface Content {
+        void writeTo(OutputStream out) throws IOException;
+    }
+
+    /** Write a file of a bucket: it appears, or replaces the one of before, when its upload is completed. */
+    static void upload(FileSystem bucket, Path target, Content content) throws IOException {
+        FSDataOutputStream upload = bucket.create(target, true);
+        try {
+            content.writeTo(upload);
+        } catch (IOException | RuntimeException | Error error) {
+            // Closed it would show what is there so far.
+            upload.abort();
+            throw error;
+        }
+        upload.close();
     }
 }

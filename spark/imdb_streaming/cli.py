@@ -52,7 +52,6 @@ log = logging.getLogger("imdb_streaming")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
     parser = argparse.ArgumentParser(
         prog="imdb-streaming",
         description="Movies from Kafka to tables: silver_movies, dead_letters, genre_counts.",
@@ -188,14 +187,9 @@ def _reprocess(config: Config, given: argparse.Namespace, stopping: threading.Ev
             f"The tables in service are of RUN_ID={in_service}. Give the new run another id."
         )
     beside = replace(
-        config,
+        _apart(config, given.master),
         is_beside=True,
         take_over=False,
-        spark_master=given.master,
-        # Those are the service's.
-        spark_ui_port=None,
-        spark_driver_port=None,
-        spark_block_manager_port=None,
         metrics_port=0,
         status_file=local(config.output_path) / "_runs" / config.run_id / "_status.json",
     )
@@ -253,14 +247,17 @@ def _ask(is_sure: bool, what: str) -> None:
 
 
 def _local_spark(config: Config) -> SparkSession:
-    return connect(
-        replace(
-            config,
-            spark_master="local[1]",
-            spark_ui_port=None,
-            spark_driver_port=None,
-            spark_block_manager_port=None,
-        )
+    return connect(_apart(config, "local[1]"))
+
+
+def _apart(config: Config, master: str) -> Config:
+    """The same with another Spark: the ports are the service's."""
+    return replace(
+        config,
+        spark_master=master,
+        spark_ui_port=None,
+        spark_driver_port=None,
+        spark_block_manager_port=None,
     )
 
 

@@ -122,12 +122,9 @@ _isolation_level = _matching(
 _protocol = _matching("|".join(PROTOCOLS), f"not a choice. Give {' or '.join(PROTOCOLS)}.")
 _yes_or_no = _matching("yes|no", "neither yes nor no. Write one of the two.", "yes".__eq__)
 
-#: The default of a setting that has no value unless it is given.
-_NONE = ""
-
 
 def _setting(variable: str, parse: Callable[[str], Any], default: str | None = None) -> Any:
-    """A setting of the environment; one without a default is required."""
+    """A setting of the environment: required without a default; None if that is empty."""
     return field(metadata={"variable": variable, "parse": parse, "default": default})
 
 
@@ -157,13 +154,13 @@ class Config:
     spark_cores_max: int = _setting("SPARK_CORES_MAX", _at_least(1), "2")
     spark_executor_memory: str = _setting("SPARK_EXECUTOR_MEMORY", _memory, "1024m")
     spark_driver_memory: str = _setting("SPARK_DRIVER_MEMORY", _memory, "1024m")
-    spark_executor_jvm_options: str | None = _setting("SPARK_EXECUTOR_JVM_OPTIONS", str, _NONE)
-    spark_driver_host: str | None = _setting("SPARK_DRIVER_HOST", str, _NONE)
-    spark_driver_port: int | None = _setting("SPARK_DRIVER_PORT", _port, _NONE)
-    spark_block_manager_port: int | None = _setting("SPARK_BLOCK_MANAGER_PORT", _port, _NONE)
-    spark_ui_port: int | None = _setting("SPARK_UI_PORT", _port, _NONE)
+    spark_executor_jvm_options: str | None = _setting("SPARK_EXECUTOR_JVM_OPTIONS", str, "")
+    spark_driver_host: str | None = _setting("SPARK_DRIVER_HOST", str, "")
+    spark_driver_port: int | None = _setting("SPARK_DRIVER_PORT", _port, "")
+    spark_block_manager_port: int | None = _setting("SPARK_BLOCK_MANAGER_PORT", _port, "")
+    spark_ui_port: int | None = _setting("SPARK_UI_PORT", _port, "")
     #: A folder on this host's own disk, for what it remembers of the output folder; None for none.
-    host_folder: Path | None = _setting("HOST_FOLDER", _absolute_path, _NONE)
+    host_folder: Path | None = _setting("HOST_FOLDER", _absolute_path, "")
     #: Whether a start takes over from a job that holds the tables, in place of being refused.
     take_over: bool = _setting("TAKE_OVER", _yes_or_no, "no")
     #: How Kafka is spoken to.

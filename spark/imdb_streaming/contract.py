@@ -10,8 +10,7 @@ import logging
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from imdb_streaming.checkpoint import LOSS_FILE, by_partition, read_offsets
-from imdb_streaming.checkpoint import planned_offsets as planned_offsets
+from imdb_streaming.checkpoint import LOSS_FILE, by_partition, planned_offsets, read_offsets
 from imdb_streaming.config import Config
 from imdb_streaming.files import write_json
 from imdb_streaming.jvm import TopicState

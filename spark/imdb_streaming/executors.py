@@ -32,13 +32,9 @@ class ExecutorWatch:
         ask: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Watch the number of executors.
+        """Watch the number of executors by `count`, and give up after `limit_seconds` of none.
 
-        Args:
-            count: how many there are now.
-            limit_seconds: to give up after so many seconds of none.
-            ask: has the master look for room for as many as the job may have; must not wait.
-            clock: the time in seconds.
+        `ask` has the master look for room for as many as the job may have, and must not wait.
         """
         self._count = count
         self._limit = limit_seconds

@@ -239,7 +239,6 @@ def places(config: Config) -> list[Place]:
 
 
 def tables(config: Config) -> list[Place]:
-    """The tables' folders."""
     return [
         config.silver_folder,
         config.dead_letters_folder,

@@ -14,7 +14,6 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from imdb_streaming import contract, guards, jvm, presence, runs, terms
-from imdb_streaming.bucket import Place
 from imdb_streaming.checkpoint import last_batch
 from imdb_streaming.config import Config
 from imdb_streaming.executors import ExecutorsLostError, ExecutorWatch
@@ -24,7 +23,7 @@ from imdb_streaming.metrics import MetricsServer
 from imdb_streaming.notify import notify
 from imdb_streaming.refusals import CredentialsError
 from imdb_streaming.session import connect, read_messages
-from imdb_streaming.sinks import MOVIES, BatchResult, MovieSink
+from imdb_streaming.sinks import MOVIES, BatchResult, MovieSink, count_rows
 from imdb_streaming.status import QueryStatus, Status, batch_line
 from imdb_streaming.stopping import STOP_SECONDS, end_in, listen_for_stop
 from imdb_streaming.tls import speaks_tls, split_address
@@ -34,10 +33,9 @@ from imdb_streaming.transformations import latest_movies, parse_events
 STATUS_SECONDS = 5
 #: Seconds between two attempts of a user that Kafka does not take, at most: brokers log each.
 _CREDENTIALS_SECONDS = 20
-#: A start whose table has many files takes its time. Systemd gives it this long for each so many of
-#: them, so that one that hangs is ended all the same.
+#: A start whose table has many files takes its time. Systemd gives it this long for each step, so
+#: that one that hangs is ended all the same.
 _STEP_SECONDS = 120
-_FILES_A_STEP = 2_000
 #: Spark's own number of executors of an application that has said none: spark.cores.max bounds it.
 _NO_LIMIT = 2**31 - 1
 
@@ -162,38 +160,24 @@ def read_topic(
             stopping.wait(min(pause, left))
             pause = min(2 * pause, _CREDENTIALS_SECONDS)
         except jvm.TopicUnknownError as error:
-            _refuse_plain_client(config, error)
+            # A plain client of a port with TLS ends in a time-out.
+            for server in [] if config.security.enabled else config.bootstrap_servers.split(","):
+                if speaks_tls(*split_address(server), seconds=3):
+                    raise jvm.TopicUnknownError(
+                        f"{server} speaks TLS, and KAFKA_SECURITY_PROTOCOL is PLAINTEXT. Set it to "
+                        "SASL_SSL, with user, password and CA, or name the port of another "
+                        "listener."
+                    ) from error
             raise
-
-
-def _refuse_plain_client(config: Config, error: Exception) -> None:
-    """Name what a plain client of a port with TLS ends in a time-out for."""
-    for server in [] if config.security.enabled else config.bootstrap_servers.split(","):
-        if speaks_tls(*split_address(server), seconds=3):
-            raise jvm.TopicUnknownError(
-                f"{server} speaks TLS, and KAFKA_SECURITY_PROTOCOL is {config.security.protocol}. "
-                "Set it to SASL_SSL, with user, password and CA, or name the port of another "
-                "listener."
-            ) from error
 
 
 def _begin(config: Config, spark: SparkSession, topic: jvm.TopicState) -> "Load":
     """Start the query, and say so."""
 
-    def events(*, fail_on_data_loss: bool) -> DataFrame:
+    def events(fail_on_data_loss: bool) -> DataFrame:
         return parse_events(read_messages(spark, config, fail_on_data_loss=fail_on_data_loss))
 
-    strict = events(fail_on_data_loss=True)
-    if contract.lost_messages(config, topic):
-        load = Load(
-            config,
-            spark,
-            events(fail_on_data_loss=False),
-            after_gap=strict,
-            is_gap_passed=lambda: not contract.lost_messages(config, topic),
-        )
-    else:
-        load = Load(config, spark, strict)
+    load = Load(config, spark, events, topic)
     notify("READY=1", f"STATUS={load.status.line()}")
     return load
 
@@ -290,16 +274,6 @@ def _latest_in_silver(config: Config, spark: SparkSession) -> DataFrame | None:
     return latest_movies(spark.read.parquet(*done)) if done else None
 
 
-def _count_rows(spark: SparkSession, folder: Place) -> int:
-    """The rows of a table, however many files it has."""
-    paths = sorted(uri(path) for path in folder.glob("*.parquet"))
-    rows = 0
-    for first in range(0, len(paths), _FILES_A_STEP):
-        _take_longer()
-        rows += spark.read.parquet(*paths[first : first + _FILES_A_STEP]).count()
-    return rows
-
-
 def _take_longer() -> None:
     """Have systemd wait for one more step of a start."""
     notify(f"EXTEND_TIMEOUT_USEC={_STEP_SECONDS * 1_000_000}")
@@ -318,22 +292,21 @@ class Load:
         self,
         config: Config,
         spark: SparkSession,
-        events: DataFrame,
+        events: Callable[[bool], DataFrame],
+        topic: jvm.TopicState | None = None,
         trigger: dict[str, Any] | None = None,
-        *,
-        after_gap: DataFrame | None = None,
-        is_gap_passed: Callable[[], bool] | None = None,
     ) -> None:
         """Read the job's state and start the query, by default with a trigger that never waits:
         read_messages says when a batch begins.
 
-        Where `events` go on over lost messages, `after_gap` are those of a source that does not:
-        the query is begun anew with them once `is_gap_passed` says so.
+        `events` are those of a source that stops at lost messages, if it is given True. If the
+        `topic` has lost some they go on over them at first: that was accepted.
         """
         _take_longer()
         state = open_state(config, spark)
         with tables_locked(config):
-            table_rows = _count_rows(spark, config.silver_folder)
+            files = config.silver_folder.glob("*.parquet")
+            table_rows = count_rows(spark, files, _take_longer)
         guards.check_rows(config, table_rows)
         self.config = config
         self.sink = MovieSink(config, spark, state, table_rows)
@@ -347,14 +320,17 @@ class Load:
         self.metrics = MetricsServer(config.metrics_address, config.metrics_port)
         self.metrics.publish(self.status.content())
         self._trigger = trigger or {"processingTime": "0 seconds"}
-        self._after_gap = after_gap
-        self._is_gap_passed = is_gap_passed
+        self._events = events
+        self._topic = topic
+        self._has_gap = self._is_before_gap()
+        #: Whether the query has ended for that.
+        self._gap_passed = False
         #: The batch in flight, and since when.
         self._in_flight: tuple[int, float] | None = None
         #: The report that was taken over last, and the last batch that one told of.
         self._last = ""
         self._told = -1
-        self.query = self._begin(events)
+        self.query = self._begin()
         log.info(
             "Reading %s at %s every %g s into %s (%d rows, %d movies known).",
             config.topic,
@@ -365,14 +341,18 @@ class Load:
             state.movies,
         )
 
-    def _begin(self, events: DataFrame) -> StreamingQuery:
+    def _is_before_gap(self) -> bool:
+        return self._topic is not None and bool(contract.lost_messages(self.config, self._topic))
+
+    def _begin(self) -> StreamingQuery:
         config = self.config
         checkpoint = uri(config.checkpoint_folder)
         if config.out_folder:
             folder = local(config.checkpoint_folder)
             checkpoint = jvm.checkpoint_uri(self.sink.spark, folder, config.out_folder)
         return (
-            events.writeStream.queryName(MOVIES)
+            self._events(not self._has_gap)
+            .writeStream.queryName(MOVIES)
             .option("checkpointLocation", checkpoint)
             .foreachBatch(self.take_batch)
             .trigger(**self._trigger)
@@ -381,8 +361,9 @@ class Load:
 
     def take_batch(self, rows: DataFrame, batch_id: int) -> None:
         """Put a batch into the tables."""
-        if self._is_gap_passed and self._is_gap_passed():
-            self._is_gap_passed = None
+        if self._has_gap and not self._is_before_gap():
+            self._has_gap = False
+            self._gap_passed = True
             raise GapPassedError("The messages are behind whose loss was accepted.")
         self._in_flight = batch_id, time.monotonic()
         self.sink(rows, batch_id)
@@ -414,11 +395,11 @@ class Load:
             # A query that was fenced dies of it, with less to say.
             terms.check(self.config)
             if is_dead and not stopping.is_set():
-                if self._after_gap is None or self._is_gap_passed:
+                if not self._gap_passed:
                     raise QueryDiedError(_obituary(self.query))
+                self._gap_passed = False
                 log.info("The accepted loss is behind: the query stops at lost messages again.")
-                self.query = self._begin(self._after_gap)
-                self._after_gap = None
+                self.query = self._begin()
             executors.check()
             before, activity = activity, self._activity()
             if activity != before:
@@ -435,7 +416,6 @@ class Load:
             stopping.wait(1)
 
     def close(self) -> None:
-        """End the query."""
         _stop(MOVIES, self.query.stop)
         self.metrics.close()
 
@@ -484,20 +464,14 @@ def _obituary(query: StreamingQuery) -> str:
     cause = str(query.exception() or "none given").partition("\n=== Streaming Query ===")[0]
     last = query.lastProgress
     progress = json.dumps(json.loads(last.json)) if last else "none"
-    root = _root_cause(query)
-    more = f"\nBehind it: {root}" if root and root not in cause else ""
-    return f"Query {MOVIES} died. Its last progress: {progress}\nCause: {cause}{more}"
-
-
-def _root_cause(query: StreamingQuery) -> str:
-    """What began it, which Spark leaves out of what failed in the driver."""
+    text = f"Query {MOVIES} died. Its last progress: {progress}\nCause: {cause}"
+    # What began it Spark leaves out of what failed in the driver.
     found = query._jsq.exception()
-    if not found.isDefined():
-        return ""
-    error = found.get()
-    while error.getCause() is not None:
+    error = found.get() if found.isDefined() else None
+    while error is not None and error.getCause() is not None:
         error = error.getCause()
-    return str(error.toString())
+    root = "" if error is None else str(error.toString())
+    return text if root in cause else f"{text}\nBehind it: {root}"
 
 
 def _stop(name: str, stop: Callable[[], None]) -> None:

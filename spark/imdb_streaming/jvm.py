@@ -61,7 +61,7 @@ class Batch:
     def __init__(self, spark: SparkSession, state: Any, rows: DataFrame, as_one_part: bool) -> None:
         self._spark = spark
         self._state = state
-        self._batch = state.begin(rows._jdf, as_one_part)
+        self._batch = _classes(spark).Batch(rows._jdf, as_one_part)
         #: New events, those sent again, those older than what their movie has, and messages that
         #: are no events; decided later.
         self.fresh = self.duplicates = self.stale = self.malformed = 0
@@ -126,15 +126,9 @@ class JobState:
         self._spark = spark
         #: Whether it was made of the rows of silver.
         self.is_made = makes
-        given = (
-            folder,
-            str(out) if out else None,
-            _hadoop(spark),
-            last_batch,
-            batches_a_snapshot,
-            makes,
-            None if made_of is None else made_of._jdf,
-        )
+        out_name = str(out) if out else None
+        rows = None if made_of is None else made_of._jdf
+        given = folder, out_name, _hadoop(spark), last_batch, batches_a_snapshot, makes, rows
         try:
             self._state = _classes(spark).JobState.open(*given)
         except Py4JJavaError as error:
@@ -154,12 +148,10 @@ class JobState:
         self._state.save(batch_id)
 
     def counts(self) -> dict[str, int]:
-        """Movies by genre."""
         return {str(genre): int(count) for genre, count in self._state.counts().items()}
 
     @property
     def movies(self) -> int:
-        """Movies that are known."""
         return int(self._state.movies())
 
     @property

@@ -8,7 +8,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -46,20 +46,18 @@ def tables_locked(config: Config) -> Iterator[None]:
             path,
             PATIENCE_SECONDS,
         )
-        file = _replace(path)
-        fence_compaction(local(config.output_path) / COMPACT_FOLDER)
+        other = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}")
+        file = other.open("a")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        other.rename(path)
+        # It holds no file that is not in a table too.
+        work = local(config.output_path) / COMPACT_FOLDER
+        aside = work.with_name(f"{work.name}.fenced-{uuid.uuid4().hex[:8]}")
+        with suppress(FileNotFoundError):
+            work.rename(aside)
+            shutil.rmtree(aside)
     with file:
         yield
-
-
-def fence_compaction(work: Path) -> None:
-    """Take the folder of compactions away. It holds no file that is not in a table too."""
-    aside = work.with_name(f"{work.name}.fenced-{uuid.uuid4().hex[:8]}")
-    try:
-        work.rename(aside)
-    except FileNotFoundError:
-        return
-    shutil.rmtree(aside)
 
 
 def _acquire(path: Path, patience: float | None) -> IO[str] | None:
@@ -81,12 +79,3 @@ def _acquire(path: Path, patience: float | None) -> IO[str] | None:
                 return None
             time.sleep(0.05)
         file.close()
-
-
-def _replace(path: Path) -> IO[str]:
-    """Put another file, which is locked, in a lock's place."""
-    other = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}")
-    file = other.open("a")
-    fcntl.flock(file, fcntl.LOCK_EX)
-    other.rename(path)
-    return file

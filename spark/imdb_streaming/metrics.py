@@ -15,43 +15,37 @@ from prometheus_client.core import (
 from imdb_streaming import __version__
 from imdb_streaming.config import ConfigError
 
-#: Gauges: metric, where it is in the status, what it is.
-_GAUGES = (
-    ("start_time_seconds", "started_at", "Start of the program, in seconds since 1970"),
-    ("status_timestamp_seconds", "updated_at", "Last word of it, in seconds since 1970"),
-    ("silver_rows", "silver_rows", "Rows of the table silver_movies"),
-    (
-        "last_success_timestamp_seconds",
-        "query.at",
-        "End of the last finished batch, in seconds since 1970",
+#: Gauges, by the section of the status: metric, its key there, what it is.
+_GAUGES = {
+    "": (
+        ("start_time_seconds", "started_at", "Start of the program, in seconds since 1970"),
+        ("status_timestamp_seconds", "updated_at", "Last word of it, in seconds since 1970"),
+        ("silver_rows", "silver_rows", "Rows of the table silver_movies"),
     ),
-    ("batch_id", "query.batch_id", "Number of the last finished batch"),
-    ("batch_duration_seconds", "query.duration_ms", "Time that the last batch took"),
-    ("batch_input_rows", "query.rows_in", "Messages that the last batch read"),
-    (
-        "batch_written_rows",
-        "query.rows_written",
-        "Rows that the last batch added to silver_movies",
+    "query": (
+        ("last_success_timestamp_seconds", "at", "End of the last batch, in seconds since 1970"),
+        ("batch_id", "batch_id", "Number of the last finished batch"),
+        ("batch_duration_seconds", "duration_ms", "Time that the last batch took"),
+        ("batch_input_rows", "rows_in", "Messages that the last batch read"),
+        ("batch_written_rows", "rows_written", "Rows that the last batch added to silver_movies"),
+        (
+            "batch_dead_letters",
+            "dead_letters",
+            "Malformed messages of the last batch",
+        ),
+        ("batch_duplicates", "duplicates", "Messages of the last batch that were seen before"),
+        ("batch_stale", "stale", "Messages of the last batch older than what their movie had"),
+        ("input_rows_per_second", "input_rate", "Messages that come in, each second"),
+        ("processed_rows_per_second", "processed_rate", "Messages each second of the last batch"),
+        ("lag_messages", "lag", "Messages in the topic that are not read yet"),
+        ("lag_seconds", "lag_seconds", "How long messages have waited to be read, 0 for none"),
+        ("batch_running_seconds", "batch_running_seconds", "Time of the batch in flight, or 0"),
     ),
-    (
-        "batch_dead_letters",
-        "query.dead_letters",
-        "Messages of the last batch that broke the contract",
+    "index": (
+        ("index_movies", "movies", "Movies whose last version is remembered"),
+        ("index_bytes", "bytes", "Memory of the movies that are remembered"),
     ),
-    ("batch_duplicates", "query.duplicates", "Messages of the last batch that were seen before"),
-    ("batch_stale", "query.stale", "Messages of the last batch older than what their movie had"),
-    ("input_rows_per_second", "query.input_rate", "Messages that come in, each second"),
-    ("processed_rows_per_second", "query.processed_rate", "Messages each second of the last batch"),
-    ("lag_messages", "query.lag", "Messages in the topic that are not read yet"),
-    ("lag_seconds", "query.lag_seconds", "How long messages have waited to be read, 0 for none"),
-    (
-        "batch_running_seconds",
-        "query.batch_running_seconds",
-        "Time of the batch under way, 0 of none",
-    ),
-    ("index_movies", "index.movies", "Movies whose last version is remembered"),
-    ("index_bytes", "index.bytes", "Memory of the movies that are remembered"),
-)
+}
 
 #: Counters that go on over restarts, by their names in the status.
 _COUNTERS = {
@@ -105,14 +99,15 @@ class MetricsServer:
             return
         facts = {"run_id": str(status["run_id"]), "version": __version__}
         yield InfoMetricFamily("imdb_streaming", "The run and the program's version", value=facts)
-        for name, place, text in _GAUGES:
-            section, _, key = place.rpartition(".")
-            value = (status[section] if section else status).get(key)
-            if isinstance(value, str):
-                value = datetime.fromisoformat(value).timestamp()
-            if value is not None:
-                value = value / 1000 if key.endswith("_ms") else value
-                yield GaugeMetricFamily(f"imdb_streaming_{name}", text, value=value)
+        for section, gauges in _GAUGES.items():
+            values = status[section] if section else status
+            for name, key, text in gauges:
+                value = values.get(key)
+                if isinstance(value, str):
+                    value = datetime.fromisoformat(value).timestamp()
+                if value is not None:
+                    value = value / 1000 if key.endswith("_ms") else value
+                    yield GaugeMetricFamily(f"imdb_streaming_{name}", text, value=value)
         counters = {name: (status[name], text) for name, text in _COUNTERS.items()} | {
             "input_rows": (self._input_rows, "Messages read by this process"),
             "written_rows": (self._written_rows, "Rows written by this process"),
@@ -121,7 +116,6 @@ class MetricsServer:
             yield CounterMetricFamily(f"imdb_streaming_{name}", text, value=value)
 
     def close(self) -> None:
-        """Close the port."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()

@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from imdb_streaming import contract
-from imdb_streaming.checkpoint import last_batch
+from imdb_streaming.checkpoint import last_batch, planned_offsets
 from imdb_streaming.config import Config
 from imdb_streaming.files import exchange, local, through, while_there, write_json
 from imdb_streaming.guards import StartRefusedError, out_of, places, read_run, tables
@@ -77,8 +77,8 @@ def is_behind(config: Config) -> bool:
         return False
     if last_batch(new, "commits") != last_batch(new, "offsets"):
         return True
-    has = contract.planned_offsets(new) or {}
-    read = contract.planned_offsets(old) or {}
+    has = planned_offsets(new) or {}
+    read = planned_offsets(old) or {}
     return any(has.get(partition, 0) < offset for partition, offset in read.items())
 
 

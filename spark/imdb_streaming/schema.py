@@ -4,7 +4,6 @@ from pyspark.sql.types import ArrayType, DataType, StringType, StructType
 
 
 def _shape(**columns: str | DataType) -> StructType:
-    """Columns that may all be null, each with its type."""
     shape = StructType()
     for name, kind in columns.items():
         shape.add(name, kind)

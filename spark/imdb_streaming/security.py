@@ -29,12 +29,10 @@ class Security:
 
     @property
     def enabled(self) -> bool:
-        """Whether there is any."""
         return self.protocol != PROTOCOLS[0]
 
     @property
     def tls(self) -> Tls:
-        """The CAs to trust."""
         return Tls(self.cafile, settings=("KAFKA_SSL_CAFILE", ""))
 
     def check(self) -> None:

@@ -11,7 +11,7 @@ import json
 import logging
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -38,8 +38,10 @@ MOVIES = "movies"
 
 #: The tables.
 SILVER = "silver_movies"
-GENRE_COUNTS = "genre_counts"
 DEAD_LETTERS = "dead_letters"
+
+#: In the state's folder.
+TOTALS_FILE = "_totals.json"
 
 #: As many malformed messages of a batch are logged one by one.
 MALFORMED_LOGGED = 20
@@ -48,6 +50,9 @@ MALFORMED_LOGGED = 20
 #: into more parts than there are partitions: three large ones keep two cores busy for as long as
 #: four. A batch of no more messages is one part.
 MESSAGES_A_PART = 40_000
+
+#: Files that are counted at once.
+FILES_A_STEP = 2_000
 
 #: A file that Spark wrote, and the part that it is of.
 _PART = re.compile(r"part-([0-9]{5,})-.*\.parquet")
@@ -101,12 +106,8 @@ class Totals:
 
 def read_totals(config: Config) -> Totals:
     """The totals kept in the run's checkpoint; zeros where there are none."""
-    path = _totals_file(config)
+    path = config.state_folder / TOTALS_FILE
     return Totals(**json.loads(path.read_bytes())) if path.exists() else Totals()
-
-
-def _totals_file(config: Config) -> Place:
-    return config.state_folder / "_totals.json"
 
 
 @dataclass
@@ -170,7 +171,8 @@ class MovieSink:
         result = BatchResult(rows_written, *others, batch.newest, where)
         self.steps += 1
         self.totals = self.totals.with_batch(batch_id, result)
-        write_json(_totals_file(self.config), asdict(self.totals), self.config.out_folder)
+        path = self.config.state_folder / TOTALS_FILE
+        write_json(path, asdict(self.totals), self.config.out_folder)
         self.state.save(batch_id)
         self._is_first = False
         self.results[batch_id] = result
@@ -264,9 +266,7 @@ class MovieSink:
         before = self._files_before(table, batch_id)
         first = 1 + max(map(_part_of, before), default=-1) if keeps else 0
         name = f"{self.config.run_id}-{batch_id:010d}"
-        targets = {
-            part: folder / f"{name}-{first + place:04d}.parquet" for part, place in parts.items()
-        }
+        targets = {it: folder / f"{name}-{first + parts[it]:04d}.parquet" for it in parts}
         if is_alone and not first:
             targets = {0: folder / f"{name}.parquet"}
         with tables_locked(self.config):
@@ -329,6 +329,13 @@ def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if re.search('[",\r\n]', text) else text
 
 
-def count_rows(spark: SparkSession, files: Sequence[Place]) -> int:
-    """The rows of Parquet files."""
-    return int(spark.read.parquet(*map(uri, files)).count()) if files else 0
+def count_rows(
+    spark: SparkSession, files: Iterable[Place], begin: Callable[[], None] = lambda: None
+) -> int:
+    """The rows of Parquet files, however many; before each step of the count `begin` is called."""
+    paths = sorted(map(uri, files))
+    rows = 0
+    for first in range(0, len(paths), FILES_A_STEP):
+        begin()
+        rows += spark.read.parquet(*paths[first : first + FILES_A_STEP]).count()
+    return rows

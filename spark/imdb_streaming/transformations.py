@@ -103,22 +103,17 @@ def latest_movies(silver: DataFrame) -> DataFrame:
     """
     place = ("kafka_timestamp", "_metadata.file_name", "_metadata.row_index")
     latest = silver.select("tconst", "event_id", "genres", *place).groupBy("tconst")
-    return (
-        latest.agg(
-            sf.max_by(
-                sf.struct("event_id", "genres", "kafka_timestamp"),
-                sf.struct("kafka_timestamp", "file_name", "row_index"),
-            ).alias("movie")
-        )
-        .select("tconst", "movie.*")
-        .withColumns(
-            {
-                "version": sf.lit(None).cast("bigint"),
-                "partition": sf.lit(0),
-                "offset": sf.lit(0).cast("bigint"),
-                "reason": sf.lit(None).cast("string"),
-            }
-        )
+    movie = sf.max_by(
+        sf.struct("event_id", "genres", "kafka_timestamp"),
+        sf.struct("kafka_timestamp", "file_name", "row_index"),
+    )
+    return latest.agg(movie.alias("movie")).select(
+        "tconst",
+        "movie.*",
+        sf.lit(None).cast("bigint").alias("version"),
+        sf.lit(0).alias("partition"),
+        sf.lit(0).cast("bigint").alias("offset"),
+        sf.lit(None).cast("string").alias("reason"),
     )
 
 

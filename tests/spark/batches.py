@@ -101,7 +101,7 @@ def run_to_end(spark: SparkSession, config: Config, topic: Path, files_a_batch: 
     events = parse_events(stream.parquet(str(topic)))
     # Its offsets count files.
     with patch.object(sinks, "messages_of", return_value=0):
-        load = Load(config, spark, events, trigger={"availableNow": True})
+        load = Load(config, spark, lambda _: events, trigger={"availableNow": True})
         try:
             assert load.query.awaitTermination(240)
         finally:

@@ -373,7 +373,7 @@ def test_start_is_given_time_for_each_step(
         run_job()
     said: list[str] = []
     monkeypatch.setattr(job, "notify", said.append)
-    monkeypatch.setattr(job, "_FILES_A_STEP", 2)
+    monkeypatch.setattr(sinks, "FILES_A_STEP", 2)
     load = run_job()
     assert load.sink.table_rows == 3
     # The state, two files, one file.

@@ -134,7 +134,7 @@ def started(spark: SparkSession, config: Config, trigger: dict[str, Any]) -> Loa
     guards.wait_for_broker(config, threading.Event())
     job.check_topic(config, spark)
     messages = read_messages(spark, config, fail_on_data_loss=True)
-    return Load(config, spark, parse_events(messages), trigger=trigger)
+    return Load(config, spark, lambda _: parse_events(messages), trigger=trigger)
 
 
 def drain(spark: SparkSession, config: Config) -> Load:

@@ -20,7 +20,19 @@ from kafka.admin import KafkaAdminClient, NewPartitions, NewTopic
 from kafka.errors import InvalidTimestampError, TopicAlreadyExistsError
 from pyspark.sql import SparkSession
 
-from imdb_streaming import cli, contract, files, guards, job, jvm, locks, runs, session, sinks
+from imdb_streaming import (
+    checkpoint,
+    cli,
+    contract,
+    files,
+    guards,
+    job,
+    jvm,
+    locks,
+    runs,
+    session,
+    sinks,
+)
 from imdb_streaming.compact import CompactionCutOffError, compact
 from imdb_streaming.executors import ExecutorWatch
 from imdb_streaming.guards import StartRefusedError
@@ -97,7 +109,8 @@ def run(spark: SparkSession, config: Config) -> Load:
     contract.check_contract(config, topic)
     is_loss_accepted = contract.check_offsets(config, topic)
     messages = read_messages(spark, config, fail_on_data_loss=not is_loss_accepted)
-    load = Load(config, spark, parse_events(messages), trigger={"availableNow": True})
+    events = parse_events(messages)
+    load = Load(config, spark, lambda _: events, trigger={"availableNow": True})
     try:
         assert load.query.awaitTermination(240)
     finally:
@@ -198,7 +211,7 @@ def test_messages_of_aborted_transactions_become_no_rows(
     assert load._report()
     assert (load.status.query.rows_in, load.status.query.lag) == (len(read), 0)
     # A marker, which is no message, ends each transaction.
-    assert contract.planned_offsets(config.checkpoint_folder) == {0: 8, 1: 0, 2: 0}
+    assert checkpoint.planned_offsets(config.checkpoint_folder) == {0: 8, 1: 0, 2: 0}
 
     (config.checkpoint_folder / "commits" / "0").unlink()
     run(spark, config)

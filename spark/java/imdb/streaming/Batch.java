@@ -32,7 +32,8 @@ public final class Batch {
     /** What is in the parts, by their numbers. */
     private final Map<Integer, Part> parts = new HashMap<>();
 
-    Batch(Dataset<Row> messages, boolean asOnePart) {
+    /** Take messages in columns of transformations.parse_events, as one part if they are few. */
+    public Batch(Dataset<Row> messages, boolean asOnePart) {
         this.messages = messages;
         columns = new Facts.Columns(messages.schema());
         JavaRDD<InternalRow> read = messages.queryExecution().toRdd().toJavaRDD();

@@ -32,8 +32,8 @@ import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 
 /**
- * The job's state in the driver, and its files on disk or in an object store. One batch after the other: begin,
- * decide, save. A batch that fails leaves the state in memory ahead of the files: the process must end then, and open
+ * The job's state in the driver, and its files on disk or in an object store. One batch after the other: decide,
+ * save. A batch that fails leaves the state in memory ahead of the files: the process must end then, and open
  * it anew.
  *
  * <p>`delta-N` is what batch N changed, `snapshot-N` all there was after it; a batch writes one of them. The state
@@ -109,17 +109,12 @@ public final class JobState {
             return state;
         }
         if (latest != null) {
-            Batch batch = state.begin(latest, false);
+            Batch batch = new Batch(latest, false);
             batch.read();
             state.decide(batch);
         }
         state.writeSnapshot(lastBatch);
         return state;
-    }
-
-    /** Take a batch's messages (columns of transformations.parse_events), as one part if they are few. */
-    public Batch begin(Dataset<Row> messages, boolean asOnePart) {
-        return new Batch(messages, asOnePart);
     }
 
     /** Tell a batch's new events from the others: see {@link Batch#decide}. */

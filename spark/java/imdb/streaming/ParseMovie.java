@@ -26,9 +26,8 @@ public final class ParseMovie implements UDF1<byte[], Row> {
 
     private static final String NOT_JSON = "the message is not one JSON object";
     private static final String UNPAIRED = " has an unpaired surrogate";
-    private static final String[] FIELDS = {
-        "tconst", "primaryTitle", "startYear", "runtimeMinutes", "genres", "averageRating", "numVotes"
-    };
+    private static final List<String> FIELDS =
+            List.of("tconst", "primaryTitle", "startYear", "runtimeMinutes", "genres", "averageRating", "numVotes");
     private static final String[] WANTED = {
         "a string", "a string", "an integer", "an integer or null", "a list of strings", "a number", "an integer"
     };
@@ -78,9 +77,9 @@ public final class ParseMovie implements UDF1<byte[], Row> {
         if (parser.nextToken() != JsonToken.START_OBJECT) {
             return null;
         }
-        Object[] fields = new Object[FIELDS.length];
+        Object[] fields = new Object[FIELDS.size()];
         while (parser.nextToken() == JsonToken.FIELD_NAME) {
-            int field = indexOf(parser.currentName());
+            int field = FIELDS.indexOf(parser.currentName());
             JsonToken token = parser.nextToken();
             if (field < 0) {
                 parser.skipChildren();
@@ -91,17 +90,8 @@ public final class ParseMovie implements UDF1<byte[], Row> {
         return parser.nextToken() == null ? fields : null;
     }
 
-    private static int indexOf(String name) {
-        for (int field = 0; field < FIELDS.length; field++) {
-            if (FIELDS[field].equals(name)) {
-                return field;
-            }
-        }
-        return -1;
-    }
-
     private static Object value(JsonParser parser, int field, JsonToken token) throws IOException {
-        switch (FIELDS[field]) {
+        switch (FIELDS.get(field)) {
             case "tconst":
             case "primaryTitle":
                 return token == JsonToken.VALUE_STRING ? parser.getText() : skip(parser);
@@ -143,12 +133,12 @@ public final class ParseMovie implements UDF1<byte[], Row> {
     }
 
     private static String typeProblem(Object[] fields) {
-        for (int field = 0; field < FIELDS.length; field++) {
+        for (int field = 0; field < FIELDS.size(); field++) {
             if (fields[field] == null) {
-                return FIELDS[field] + " is missing";
+                return FIELDS.get(field) + " is missing";
             }
             if (fields[field] == WRONG_TYPE) {
-                return FIELDS[field] + " is not " + WANTED[field];
+                return FIELDS.get(field) + " is not " + WANTED[field];
             }
         }
         return null;

@@ -323,7 +323,7 @@ class Load:
         self._events = events
         self._topic = topic
         self._has_gap = self._is_before_gap()
-        #: Whether the query has ended for that.
+        #: Whether the query has ended as the gap is behind.
         self._gap_passed = False
         #: The batch in flight, and since when.
         self._in_flight: tuple[int, float] | None = None

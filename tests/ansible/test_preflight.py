@@ -542,7 +542,7 @@ def test_right_value_is_taken(said: dict[str, str], host: str) -> None:
     assert recap, (HOSTS[host], said.get(host))
 
 
-def check(tmp_path: Path, *values: str) -> str:
+def check(tmp_path: Path, *values: str, environment: dict[str, str] | None = None) -> str:
     """Run ansible/check.yml with one host that is all of the pipeline: this machine."""
     groups = ("zookeeper", "kafka", "spark_master", "spark_worker", "streaming", "producer")
     host = {
@@ -563,6 +563,7 @@ def check(tmp_path: Path, *values: str) -> str:
         tmp_path / "hosts.yml",
         ROOT / "ansible/check.yml",
         *(part for value in values for part in ("-e", value)),
+        environment=environment,
     )
     assert "changed=0" in done.stdout
     return refusals(done.stdout).get("here", done.stdout + done.stderr)
@@ -571,6 +572,13 @@ def check(tmp_path: Path, *values: str) -> str:
 def test_types_of_all_roles_are_checked_before_the_first_runs(tmp_path: Path) -> None:
     # The last role that is imported.
     assert FLOAT in check(tmp_path, "producer_msgs_per_sec=ten")
+
+
+@pytest.mark.parametrize("zone", ["UTC0", "CET-1", "IST-5:30", "EST5"])
+def test_a_clock_that_is_right_is_taken_in_any_time_zone(tmp_path: Path, zone: str) -> None:
+    # What ends it after the clock was looked at.
+    message = check(tmp_path, "producer_msgs_per_sec=ten", environment={"TZ": zone})
+    assert FLOAT in message
 
 
 def test_the_sum_of_what_is_asked_is_compared_with_what_the_machine_has(tmp_path: Path) -> None:

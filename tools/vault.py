@@ -17,9 +17,9 @@ from pathlib import Path
 
 import yaml
 from ansible.constants import DEFAULT_VAULT_PASSWORD_FILE
+from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import (
-    AnsibleVaultError,
     VaultLib,
     VaultSecret,
     get_file_vault_secret,
@@ -60,7 +60,8 @@ def vault_of(folder: Path) -> VaultLib:
     Makes the password where there is neither one nor a file that is encrypted.
 
     Raises:
-        VaultError: There is a file of secrets and no password to it.
+        VaultError: There is a file of secrets and no password to it, or the password that is named
+            cannot be had.
     """
     given = os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE") or DEFAULT_VAULT_PASSWORD_FILE
     own = password_file(folder)
@@ -72,8 +73,15 @@ def vault_of(folder: Path) -> VaultLib:
                 f"missing. Put it back, or name another: export ANSIBLE_VAULT_PASSWORD_FILE=..."
             )
         write(own, f"{secrets.token_urlsafe(BYTES)}\n")
-    secret = get_file_vault_secret(filename=str(path), loader=DataLoader())
-    secret.load()
+    try:
+        secret = get_file_vault_secret(filename=str(path), loader=DataLoader())
+        secret.load()
+    except AnsibleError as error:
+        raise VaultError(
+            f"{path} gives no password for {secrets_file(folder)} ({error}). Put the password "
+            "there, or name another file, or a program that prints it: "
+            "export ANSIBLE_VAULT_PASSWORD_FILE=..."
+        ) from error
     return VaultLib([("default", VaultSecret(secret.bytes))])
 
 
@@ -86,10 +94,11 @@ def read(path: Path, vault: VaultLib) -> dict[str, str]:
     """Return the secrets of a file by name. Raises VaultError."""
     try:
         held = yaml.safe_load(vault.decrypt(path.read_bytes()))
-    except AnsibleVaultError as error:
+    except AnsibleError as error:
         raise VaultError(
             f"{path} does not open by the password given ({error}). Give the one that it was "
-            f"encrypted with: ANSIBLE_VAULT_PASSWORD_FILE, or {password_file(path.parents[2])}"
+            f"encrypted with: ANSIBLE_VAULT_PASSWORD_FILE, or {password_file(path.parents[2])}. "
+            "If the file is damaged, take it from your backup"
         ) from error
     if not isinstance(held, dict):
         raise VaultError(f"{path} holds no names with a secret each. Mend it: ansible-vault edit")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +110,41 @@ def test_a_file_that_is_not_encrypted_is_refused(tmp_path: Path) -> None:
     with pytest.raises(vault.VaultError, match="is not encrypted"):
         vault.ensure(tmp_path)
     assert file.read_text() == "secret_spark: in the clear\n"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda text: text[: len(text) // 2], id="its end is missing"),
+        pytest.param(lambda text: text[:200] + "-" + text[201:], id="a letter is another"),
+        pytest.param(lambda text: text.splitlines()[0], id="nothing but its head"),
+    ],
+)
+def test_a_file_that_is_damaged_is_told_and_kept(
+    tmp_path: Path, damage: Callable[[str], str]
+) -> None:
+    vault.ensure(tmp_path)
+    file = vault.secrets_file(tmp_path)
+    damaged = damage(file.read_text())
+    file.write_text(damaged)
+    with pytest.raises(vault.VaultError, match="take it from your backup") as told:
+        vault.ensure(tmp_path)
+    assert str(file) in str(told.value)
+    assert file.read_text() == damaged
+
+
+@pytest.mark.parametrize(
+    "made", [None, "", "#!/bin/sh\nexit 3\n"], ids=["missing", "empty", "a program that fails"]
+)
+def test_a_password_that_cannot_be_had_is_told_with_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: str | None
+) -> None:
+    password, folder = tmp_path / "password", tmp_path / "environment"
+    if made is not None:
+        password.write_text(made)
+        password.chmod(0o700 if made else 0o600)
+    monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(password))
+    with pytest.raises(vault.VaultError, match="gives no password") as told:
+        vault.ensure(folder)
+    assert str(password) in str(told.value)
+    assert not vault.secrets_file(folder).exists()

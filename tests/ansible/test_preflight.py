@@ -223,8 +223,18 @@ WRONG: list[tuple[str, dict[str, Any], list[tuple[str, ...]]]] = [
     ),
     (
         "spark",
-        {"spark_secret": SECRET, "spark_defaults": {"spark.authenticate": False}},
-        [("spark_defaults names spark.authenticate,", "Leave it out")],
+        {
+            "spark_secret": SECRET,
+            "spark_defaults": {
+                "spark.authenticate": False,
+                "spark.redaction.regex": "mine",
+                "spark.master.ui.decommission.allow.mode": "ALLOW",
+            },
+        },
+        [
+            ("spark_defaults names", "spark.authenticate,", "Leave it out"),
+            ("spark.redaction.regex", "spark.master.ui.decommission.allow.mode"),
+        ],
     ),
     ("spark_master", {"spark_master_start_timeout": "x"}, [("spark_master_start_timeout", INT)]),
     (

@@ -41,6 +41,8 @@ def test_all_is_encrypted_where_there_is_a_secret(host: Host, variables: HostVar
     assert crypto == (HANDSHAKE if variables["spark_secret"] else dict.fromkeys(HANDSHAKE))
     killed = settings.get("spark.ui.killEnabled")
     assert killed == ("false" if variables["spark_secret"] else None)
+    sent_away = settings.get("spark.master.ui.decommission.allow.mode")
+    assert sent_away == ("DENY" if variables["spark_secret"] else None)
     assert settings["spark.master.rest.enabled"] == "false"
 
 

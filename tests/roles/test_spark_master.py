@@ -21,6 +21,7 @@ from .checks import (
     runs_as,
     runs_native_code,
     shows_itself_to_its_host_alone,
+    web_ui,
 )
 
 testinfra_hosts = ["ansible://spark_master"]
@@ -89,6 +90,23 @@ def test_recovery_folder_is_for_the_release_that_runs(host: Host, variables: Hos
 
 def test_takes_no_applications_by_http(host: Host) -> None:
     assert ":6066 " not in host.check_output("ss --listening --tcp --numeric")
+
+
+def test_web_ui_sends_no_worker_away(host: Host, variables: HostVariables) -> None:
+    if not variables["spark_secret"]:
+        pytest.skip("there is no secret")
+    # Of no worker here: were it not refused, the answer would be that there is none (404).
+    answer = host.check_output(
+        "python3 -c %s %s",
+        "import ssl, sys, urllib.error, urllib.request\n"
+        "try:\n"
+        "    urllib.request.urlopen(urllib.request.Request(sys.argv[1], method='POST'), timeout=30,"
+        " context=ssl._create_unverified_context())\n"
+        "except urllib.error.HTTPError as error:\n"
+        "    print(error.code)\n",
+        f"{web_ui(variables, 'spark_master')}/workers/kill/?host=none.invalid",
+    )
+    assert answer == "405"
 
 
 def test_heap_that_is_full_ends_it(host: Host) -> None:

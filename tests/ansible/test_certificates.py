@@ -15,11 +15,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs12
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = dt.datetime.now(dt.UTC)
 HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
 NAMES = ["broker-1", "192.0.2.7"]
+PKCS8 = serialization.PrivateFormat.PKCS8
 PASSPHRASE = "of-the-test-environment"
 
 
@@ -62,6 +64,7 @@ class Authority:
         end: dt.datetime,
         names: list[str],
         begin: dt.datetime = NOW - HOUR,
+        uses: list[x509.ObjectIdentifier] | None = None,
     ) -> x509.Certificate:
         """Return a certificate of this CA."""
         held = [filters.address(it) for it in names]
@@ -80,6 +83,8 @@ class Authority:
         )
         if others:
             builder = builder.add_extension(x509.SubjectAlternativeName(others), critical=False)
+        if uses:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
         return builder.sign(self.key, hashes.SHA256())
 
     def issue(
@@ -87,11 +92,12 @@ class Authority:
         end: dt.datetime = NOW + 100 * DAY,
         names: list[str] | None = None,
         begin: dt.datetime = NOW - 100 * DAY,
+        uses: list[x509.ObjectIdentifier] | None = None,
     ) -> None:
         """Write the key and the certificate of service kafka."""
         key = ec.generate_private_key(ec.SECP256R1())
         write_key(self.folder / "kafka.key", key)
-        made = self.signed("kafka", key, end, NAMES if names is None else names, begin)
+        made = self.signed("kafka", key, end, NAMES if names is None else names, begin, uses)
         (self.folder / "kafka.crt").write_bytes(pem(made))
 
 
@@ -99,13 +105,16 @@ def pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def write_key(path: Path, key: ec.EllipticCurvePrivateKey, passphrase: str = "") -> None:
+def write_key(
+    path: Path,
+    key: ec.EllipticCurvePrivateKey,
+    passphrase: str = "",
+    form: serialization.PrivateFormat = PKCS8,
+) -> None:
     encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
     if passphrase:
         encryption = serialization.BestAvailableEncryption(passphrase.encode())
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
-    )
+    path.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, encryption))
 
 
 @pytest.fixture
@@ -133,9 +142,38 @@ def test_key_and_certificate_may_be_in_one_file(authority: Authority) -> None:
     assert problem(authority, ready=True) == ""
 
 
+def test_the_ca_may_be_one_of_several_in_its_file(authority: Authority, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other", "another CA")
+    parts = [(authority.folder / f"kafka.{it}").read_text() for it in ("key", "crt")]
+    (authority.folder / "kafka.pem").write_text("".join(parts))
+    authority.path.write_bytes(pem(other.certificate) + pem(authority.certificate))
+    assert problem(authority, ready=True) == ""
+    # What is made here is signed anew when another comes first.
+    assert "was signed by another CA" in problem(authority)
+
+
+def test_a_certificate_for_both_ends_is_taken(authority: Authority) -> None:
+    authority.issue(uses=[ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+    assert problem(authority) == ""
+
+
 @pytest.mark.parametrize(
     ("plant", "told"),
     [
+        (lambda it: it.issue(uses=[ExtendedKeyUsageOID.SERVER_AUTH]), "lacks clientAuth"),
+        (
+            lambda it: write_key(
+                it.folder / "kafka.key", it.key, form=serialization.PrivateFormat.TraditionalOpenSSL
+            ),
+            "in another format than PKCS#8",
+        ),
+        (
+            lambda it: it.path.write_bytes(
+                pem(it.signed("a CA", it.key, NOW - HOUR, [], NOW - DAY))
+            ),
+            "ca.pem has ended on",
+        ),
         (lambda it: it.issue(end=NOW - HOUR), "has ended on"),
         (lambda it: it.issue(end=NOW + HOUR), "in less than 30 days"),
         (lambda it: it.issue(begin=NOW + HOUR), "is not valid before"),

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 PEM = serialization.Encoding.PEM
 CERTIFICATE = re.compile(
@@ -60,33 +61,73 @@ def problem_of(
             return f"{path} is missing"
     try:
         certificate = x509.load_pem_x509_certificate(file.read_bytes())
-        authority = x509.load_pem_x509_certificate(Path(ca).read_bytes())
+        authorities = x509.load_pem_x509_certificates(Path(ca).read_bytes())
     except ValueError as error:
         return f"{file} or {ca} holds no certificate in PEM format ({error})"
     try:
         key = serialization.load_pem_private_key(key_file.read_bytes(), None)
     except (ValueError, TypeError) as error:
         return f"{key_file} holds no private key in PEM format without a passphrase ({error})"
+    if b"-----BEGIN PRIVATE KEY-----" not in key_file.read_bytes():
+        return (
+            f"{key_file} holds a private key in another format than PKCS#8, which alone Kafka "
+            "takes (openssl pkcs8 -topk8 -nocrypt makes one of it)"
+        )
     if key.public_key().public_bytes(PEM, PUBLIC) != certificate.public_key().public_bytes(
         PEM, PUBLIC
     ):
         return f"{key_file} is not the private key of {file}"
+    # What is made here was signed by the first, which is looked at by itself; others are trusted.
+    signing = other_ca(
+        file, certificate, ca, authorities if ready else authorities[:1], ready * days
+    )
     return (
-        other_ca(file, certificate, ca, authority)
+        signing
         or out_of_time(file, certificate, days)
         or other_names(file, certificate, names)
+        or other_use(file, certificate)
     )
 
 
 def other_ca(
-    file: Path, certificate: x509.Certificate, ca: str, authority: x509.Certificate
+    file: Path,
+    certificate: x509.Certificate,
+    ca: str,
+    authorities: list[x509.Certificate],
+    days: float,
 ) -> str:
-    """Say that another CA has signed a certificate."""
+    """Say that none of the CAs in a file has signed a certificate, or that the one ends soon."""
+    signers = [it for it in authorities if has_signed(it, certificate)]
+    if not signers:
+        issuer = certificate.issuer.rfc4514_string()
+        return f"{file} was signed by another CA ({issuer}) than {ca}, which must hold the one"
+    return out_of_time(Path(ca), signers[0], days)
+
+
+def has_signed(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
+    """Whether a certificate was signed by the key of another."""
     try:
         certificate.verify_directly_issued_by(authority)
     except (InvalidSignature, ValueError, TypeError):
-        issuer = certificate.issuer.rfc4514_string()
-        return f"{file} was signed by another CA ({issuer}) than {ca}"
+        return False
+    return True
+
+
+def other_use(file: Path, certificate: x509.Certificate) -> str:
+    """Say that a certificate is not for both ends of a connection, which each service is."""
+    try:
+        use = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return ""
+    ends = {
+        "serverAuth": ExtendedKeyUsageOID.SERVER_AUTH,
+        "clientAuth": ExtendedKeyUsageOID.CLIENT_AUTH,
+    }
+    lacking = [name for name, it in ends.items() if it not in use]
+    if lacking and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in use:
+        return (
+            f"{file} is not for both ends of a connection: its extendedKeyUsage lacks {lacking[0]}"
+        )
     return ""
 
 

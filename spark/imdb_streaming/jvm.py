@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from py4j.java_gateway import JavaObject
 from py4j.protocol import Py4JJavaError
+from pyspark.java_gateway import ensure_callback_server_started
 from pyspark.sql import DataFrame, SparkSession
 
 from imdb_streaming.refusals import CredentialsError
@@ -32,6 +34,23 @@ class StateDamagedError(Exception):
 def register(spark: SparkSession) -> None:
     """Make the SQL functions known to a session."""
     spark.udf.registerJavaFunction(PARSE_MOVIE, f"{_PACKAGE}.ParseMovie", PARSED_SCHEMA)
+
+
+def let_the_driver_alone_call(spark: SparkSession) -> None:
+    """Let only the driver's JVM call this program, which it does for each batch.
+
+    For that pyspark listens on the loopback address, where every user of the host comes. So who
+    connects must say the password by which this program connects to the JVM.
+    """
+    gateway = spark.sparkContext._gateway
+    password = gateway.gateway_parameters.auth_token
+    gateway.callback_server_parameters.auth_token = password
+    ensure_callback_server_started(gateway)
+    # The JVM's side, which pyspark has told the port, has been given no password.
+    client = JavaObject("GATEWAY_SERVER", gateway._gateway_client).getCallbackClient()
+    said = client.getClass().getSuperclass().getDeclaredField("authToken")
+    said.setAccessible(True)
+    said.set(client, password)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ def connect(config: Config) -> SparkSession:
         builder = builder.config(key, value)
     spark: SparkSession = builder.getOrCreate()
     spark.sparkContext.setLogLevel("WARN")
+    jvm.let_the_driver_alone_call(spark)
     jvm.register(spark)
     return spark
 

@@ -64,7 +64,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
     from pyspark.sql import SparkSession
 
     from imdb_streaming.config import load_config
-    from imdb_streaming.jvm import register
+    from imdb_streaming.jvm import let_the_driver_alone_call, register
     from imdb_streaming.session import spark_settings
 
     os.environ["PYSPARK_PYTHON"] = sys.executable
@@ -102,6 +102,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
+    let_the_driver_alone_call(session)
     register(session)
     yield session
     session.stop()

@@ -220,6 +220,39 @@ def test_a_ca_that_ends_is_told_of(authority: Authority) -> None:
     assert "has ended on" in ca_problem(authority)
 
 
+def stranger(authority: Authority, trusted: list[Authority], *ready: str) -> str:
+    """Return what is said of a CA to a host that trusts some."""
+    text = "".join(pem(it.certificate).decode() for it in trusted)
+    return str(filters.stranger(str(authority.path), text, list(ready), str(authority.folder)))
+
+
+def test_a_ca_that_a_host_does_not_trust_yet_is_told_of(
+    authority: Authority, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other", "another CA")
+    assert stranger(authority, []) == ""
+    assert stranger(authority, [authority]) == ""
+    assert stranger(authority, [other, authority]) == ""
+    assert stranger(authority, [other]) == f"CN=another CA, and {authority.path} is of CN=a CA"
+    # Another that has the name of the one before.
+    other.name = authority.name
+    other.certificate = other.signed(other.name, other.key, NOW + 300 * DAY, [])
+    assert stranger(authority, [other]) != ""
+
+
+def test_of_ready_certificates_the_ca_that_signed_must_be_trusted(
+    authority: Authority, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other", "another CA")
+    parts = [(authority.folder / f"kafka.{it}").read_text() for it in ("key", "crt")]
+    (authority.folder / "kafka.pem").write_text("".join(parts))
+    authority.path.write_bytes(pem(other.certificate) + pem(authority.certificate))
+    assert stranger(authority, [authority], "kafka") == ""
+    assert "is of CN=a CA" in stranger(authority, [other], "kafka")
+
+
 def test_names_are_written_as_certificates_do() -> None:
     assert filters.subject_alt_names(["a.example", "192.0.2.7", "2001:db8::7"]) == [
         "DNS:a.example",

@@ -180,6 +180,31 @@ def ca_problem(certificate: str, key: str, passphrase: str, days: float) -> str:
     return out_of_time(Path(certificate), loaded, days)
 
 
+def stranger(ca: str, trusted: str, ready: list[str], folder: str) -> str:
+    """Return which of the CAs that sign a host does not trust yet; empty if there is none.
+
+    ca: path of the CAs' certificates, the first of which signs. Of services with a certificate that
+    is `ready` in a folder those sign that have signed these. trusted: what the host trusts, as
+    text; a host that trusts nothing yet knows no strangers.
+    """
+    known = x509.load_pem_x509_certificates(trusted.encode()) if "BEGIN" in trusted else []
+    authorities = x509.load_pem_x509_certificates(Path(ca).read_bytes())
+    files = [Path(folder) / f"{name}.pem" for name in ready]
+    issued = [x509.load_pem_x509_certificate(it.read_bytes()) for it in files]
+    signing = [it for it in authorities if any(has_signed(it, one) for one in issued)]
+    for authority in signing if ready else authorities[:1]:
+        if known and not any(same_ca(authority, it) for it in known):
+            name = authority.subject.rfc4514_string()
+            others = ", ".join(it.subject.rfc4514_string() for it in known)
+            return f"{others}, and {ca} is of {name}"
+    return ""
+
+
+def same_ca(one: x509.Certificate, other: x509.Certificate) -> bool:
+    """Whether two certificates are of one CA: the same name and key."""
+    return one.subject == other.subject and one.public_key() == other.public_key()
+
+
 def pem_files(paths: list[str]) -> str:
     """Return files one after the other, each ended by a line break.
 
@@ -241,6 +266,7 @@ class FilterModule:
             "subject_alt_names": subject_alt_names,
             "certificate_problems": certificate_problems,
             "ca_problem": ca_problem,
+            "stranger": stranger,
             "pem_files": pem_files,
             "pkcs12_due": pkcs12_due,
             "public_certificates": public_certificates,

@@ -96,16 +96,19 @@ hosts: ## Make the hosts alone, or bring back those that died (terraform apply)
 
 .PHONY: deploy
 deploy: ## Install and configure everything on the hosts (ansible-playbook)
+	@tools/environment hosts '$(NAME)'
 	@$(setup)
 	@$(with_knobs) ansible-playbook ansible/site.yml $${knobs:+-e "$$knobs"}
 
 .PHONY: rotate
 rotate: ## Change secrets while it runs: WHAT=passwords, spark, certificates, ca or all
+	@tools/environment hosts '$(NAME)'
 	@$(setup)
 	@$(with_knobs) ansible-playbook ansible/rotate.yml $${knobs:+-e "$$knobs"} -e 'rotate=$(WHAT)'
 
 .PHONY: switch-security
 switch-security: ## Lead a running pipeline to what pipeline_security says, and back
+	@tools/environment hosts '$(NAME)'
 	@$(setup)
 	@$(with_knobs) ansible-playbook ansible/switch_security.yml $${knobs:+-e "$$knobs"}
 
@@ -144,6 +147,7 @@ tunnel: ## Put the web UIs on localhost: 8080 master, 8081 worker, 4040 job
 
 .PHONY: client
 client: ## Write what a Kafka client on this machine needs: client.properties, client.json
+	@tools/environment hosts '$(NAME)'
 	@$(setup)
 	@ansible-playbook ansible/client.yml
 

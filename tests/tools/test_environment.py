@@ -24,6 +24,9 @@ def project(tmp_path: Path) -> Path:
     programs.mkdir(parents=True)
     for program in ("ansible-playbook", "terraform", "python"):
         write_program(programs / program, f'echo {program} "$@"')
+    # Its inventory is what says that there are hosts.
+    hosts = '[[ " $* " != *" apply "* ]] || touch "inventories/$TF_WORKSPACE/hosts.yml"'
+    write_program(programs / "terraform", f'echo terraform "$@"\n{hosts}')
     for script in ("tools/setup", "terraform/local/scripts/network.sh"):
         (tmp_path / script).parent.mkdir(parents=True, exist_ok=True)
         write_program(tmp_path / script, ":")
@@ -76,15 +79,26 @@ def test_later_commands_need_the_name_alone(project: Path, command: str) -> None
 
 
 def test_a_rotation_is_told_what_it_changes(project: Path) -> None:
-    make(project, "env", "NAME=trial")
+    make(project, "up", "NAME=trial")
     said = make(project, "rotate", "NAME=trial", "WHAT=passwords")
     assert "ansible-playbook ansible/rotate.yml -e rotate=passwords" in said
 
 
 def test_a_switch_of_security_is_a_playbook(project: Path) -> None:
-    make(project, "env", "NAME=trial")
+    make(project, "up", "NAME=trial")
     said = make(project, "switch-security", "NAME=trial")
     assert "ansible-playbook ansible/switch_security.yml" in said
+
+
+@pytest.mark.parametrize(
+    "command", [["deploy"], ["rotate", "WHAT=all"], ["switch-security"], ["client"]], ids=" ".join
+)
+def test_a_name_without_hosts_is_refused(project: Path, command: list[str]) -> None:
+    said = make(project, *command, "NAME=trail", code=1)
+    assert 'there is no environment "trail"' in said
+    make(project, "env", "NAME=trial")
+    assert "make up NAME=trial" in make(project, *command, "NAME=trial", code=1)
+    assert "ansible-playbook" not in said
 
 
 @pytest.mark.parametrize("other", ["TOPOLOGY=single", "TARGET=aws", "ARCH=arm64"])
@@ -203,7 +217,7 @@ def test_a_state_that_was_cut_off_is_not_taken_for_none(project: Path, command: 
     ],
 )
 def test_a_knob_reaches_ansible_as_it_was_typed(project: Path, value: str) -> None:
-    make(project, "env", "NAME=trial")
+    make(project, "up", "NAME=trial")
     said = make(project, "deploy", "NAME=trial", f"BASICS={value}", "MSGS_PER_SEC=0")
     _, _, given = said.strip().partition(" -e ")
     assert json.loads(given) == {"producer_basics": value, "producer_msgs_per_sec": "0"}

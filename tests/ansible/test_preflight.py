@@ -584,6 +584,19 @@ def test_types_of_all_roles_are_checked_before_the_first_runs(tmp_path: Path) ->
     assert FLOAT in check(tmp_path, "producer_msgs_per_sec=ten")
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("pipeline_security=ture", "pipeline_security is 'ture', "),
+        ('{"pipeline_firewall": null}', "pipeline_firewall is 'None', "),
+    ],
+)
+def test_what_turns_security_off_must_say_so(tmp_path: Path, given: str, told: str) -> None:
+    message = check(tmp_path, given)
+    assert told in message
+    assert "neither true nor false" in message
+
+
 @pytest.mark.parametrize("zone", ["UTC0", "CET-1", "IST-5:30", "EST5"])
 def test_a_clock_that_is_right_is_taken_in_any_time_zone(tmp_path: Path, zone: str) -> None:
     # What ends it after the clock was looked at.

@@ -100,8 +100,17 @@ def read(path: Path, vault: VaultLib) -> dict[str, str]:
             f"encrypted with: ANSIBLE_VAULT_PASSWORD_FILE, or {password_file(path.parents[2])}. "
             "If the file is damaged, take it from your backup"
         ) from error
+    except yaml.YAMLError as error:
+        # Not what it says: it shows the line.
+        raise VaultError(f"{path} is no YAML inside. Mend it: ansible-vault edit") from error
     if not isinstance(held, dict):
         raise VaultError(f"{path} holds no names with a secret each. Mend it: ansible-vault edit")
+    empty = [name for name in NAMES if name in held and not held[name]]
+    if empty:
+        raise VaultError(
+            f"{path} has nothing for {', '.join(empty)}. Take it from your backup, or take the "
+            "name out too (ansible-vault edit), and another secret is made: make secrets"
+        )
     return held
 
 

@@ -597,6 +597,12 @@ def test_what_turns_security_off_must_say_so(tmp_path: Path, given: str, told: s
     assert "neither true nor false" in message
 
 
+@pytest.mark.parametrize("secret", ["", None, "short"])
+def test_spark_is_not_secured_without_a_secret(tmp_path: Path, secret: str | None) -> None:
+    given = {"pipeline_security": True, "secret_spark": secret}
+    assert "secret_spark has less than 16" in check(tmp_path, json.dumps(given))
+
+
 @pytest.mark.parametrize("zone", ["UTC0", "CET-1", "IST-5:30", "EST5"])
 def test_a_clock_that_is_right_is_taken_in_any_time_zone(tmp_path: Path, zone: str) -> None:
     # What ends it after the clock was looked at.

@@ -148,3 +148,24 @@ def test_a_password_that_cannot_be_had_is_told_with_its_file(
         vault.ensure(folder)
     assert str(password) in str(told.value)
     assert not vault.secrets_file(folder).exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("secret_spark:\n", "has nothing for secret_spark"),
+        ("secret_spark: a-secret: planted\n", "is no YAML inside"),
+        ("- planted\n", "holds no names"),
+    ],
+)
+def test_what_an_editor_has_spoiled_is_told_without_being_shown(
+    tmp_path: Path, content: str, told: str
+) -> None:
+    vault.ensure(tmp_path)
+    file = vault.secrets_file(tmp_path)
+    spoiled = vault.vault_of(tmp_path).encrypt(content)
+    file.write_bytes(spoiled)
+    with pytest.raises(vault.VaultError, match=told) as error:
+        vault.ensure(tmp_path)
+    assert "planted" not in str(error.value)
+    assert file.read_bytes() == spoiled

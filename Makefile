@@ -58,6 +58,8 @@ endif
 $(foreach knob,$(knobs),$(eval override $(knob) := $$(value $(knob))))
 export $(knobs)
 with_knobs = knobs=$$(python3 tools/knobs.py) &&
+# Of secrets that it cannot open Ansible says neither which file they are in nor what to do.
+or_say_why = || { code=$$?; $(python) tools/vault.py $(NAME) check || :; exit $$code; }
 
 ##@ The pipeline
 
@@ -98,19 +100,19 @@ hosts: ## Make the hosts alone, or bring back those that died (terraform apply)
 deploy: ## Install and configure everything on the hosts (ansible-playbook)
 	@tools/environment hosts '$(NAME)'
 	@$(setup)
-	@$(with_knobs) ansible-playbook ansible/site.yml $${knobs:+-e "$$knobs"}
+	@$(with_knobs) ansible-playbook ansible/site.yml $${knobs:+-e "$$knobs"} $(or_say_why)
 
 .PHONY: rotate
 rotate: ## Change secrets while it runs: WHAT=passwords, spark, certificates, ca or all
 	@tools/environment hosts '$(NAME)'
 	@$(setup)
-	@$(with_knobs) ansible-playbook ansible/rotate.yml $${knobs:+-e "$$knobs"} -e 'rotate=$(WHAT)'
+	@$(with_knobs) ansible-playbook ansible/rotate.yml $${knobs:+-e "$$knobs"} -e 'rotate=$(WHAT)' $(or_say_why)
 
 .PHONY: switch-security
 switch-security: ## Lead a running pipeline to what pipeline_security says, and back
 	@tools/environment hosts '$(NAME)'
 	@$(setup)
-	@$(with_knobs) ansible-playbook ansible/switch_security.yml $${knobs:+-e "$$knobs"}
+	@$(with_knobs) ansible-playbook ansible/switch_security.yml $${knobs:+-e "$$knobs"} $(or_say_why)
 
 .PHONY: artifacts
 artifacts: ## Fetch and verify what is installed: Kafka, Spark, Python packages
@@ -149,7 +151,7 @@ tunnel: ## Put the web UIs on localhost: 8080 master, 8081 worker, 4040 job
 client: ## Write what a Kafka client on this machine needs: client.properties, client.json
 	@tools/environment hosts '$(NAME)'
 	@$(setup)
-	@ansible-playbook ansible/client.yml
+	@ansible-playbook ansible/client.yml $(or_say_why)
 
 ##@ Proof
 

@@ -1,11 +1,12 @@
 """The secrets of an environment: made once, long and random, in a file that ansible-vault encrypts.
 
-Usage: python tools/vault.py ENVIRONMENT
+Usage: python tools/vault.py ENVIRONMENT [check]
 
 Makes inventories/ENVIRONMENT/group_vars/all/secrets.yml, or adds the secrets that it lacks. What
-is there stays. The password is the one that Ansible is told of (ANSIBLE_VAULT_PASSWORD_FILE or
-vault_password_file in ansible.cfg); else that in inventories/ENVIRONMENT/.vault-password, which is
-made too. `ansible-vault view` and `edit` show and change the file.
+is there stays. With `check` it makes nothing, and says why secrets that are there do not open.
+The password is the one that Ansible is told of (ANSIBLE_VAULT_PASSWORD_FILE or vault_password_file
+in ansible.cfg); else that in inventories/ENVIRONMENT/.vault-password, which is made too.
+`ansible-vault view` and `edit` show and change the file.
 """
 
 from __future__ import annotations
@@ -136,6 +137,13 @@ def ensure(folder: Path) -> list[str]:
     return missing
 
 
+def check(folder: Path) -> None:
+    """Read an environment's secrets, if there are any. Raises VaultError."""
+    path = secrets_file(folder)
+    if path.exists() and is_encrypted(path.read_bytes()):
+        read(path, vault_of(folder))
+
+
 def write(path: Path, text: str) -> None:
     """Write a file that its owner alone may read: all of it, or what was there stays."""
     partial = path.with_name(f"{path.name}.partial")
@@ -148,13 +156,18 @@ def write(path: Path, text: str) -> None:
 
 
 def main() -> int:
-    """Make what is missing, and say so."""
-    (name,) = sys.argv[1:]
+    """Make what is missing, and say so; or only look."""
+    name, *command = sys.argv[1:]
+    if command not in ([], ["check"]):
+        sys.exit((__doc__ or "").split("\n\n")[1])
     folder = ROOT / "inventories" / name
     if not folder.is_dir():
         print(f"Error: there is no environment {name}: {folder} is missing", file=sys.stderr)
         return 1
     try:
+        if command:
+            check(folder)
+            return 0
         made = ensure(folder)
     except VaultError as error:
         print(f"Error: {error}", file=sys.stderr)

@@ -101,6 +101,14 @@ def test_a_name_without_hosts_is_refused(project: Path, command: list[str]) -> N
     assert "ansible-playbook" not in said
 
 
+def test_a_deployment_that_fails_is_asked_whether_the_secrets_open(project: Path) -> None:
+    make(project, "up", "NAME=trial")
+    assert "vault.py trial check" not in make(project, "deploy", "NAME=trial")
+    write_program(project / ".venv/bin/ansible-playbook", "exit 4")
+    for command in ("deploy", "rotate", "switch-security", "client"):
+        assert "python tools/vault.py trial check" in make(project, command, "NAME=trial", code=1)
+
+
 @pytest.mark.parametrize("other", ["TOPOLOGY=single", "TARGET=aws", "ARCH=arm64"])
 @pytest.mark.parametrize("command", ["hosts", "up"])
 def test_another_shape_of_the_same_name_is_refused(project: Path, command: str, other: str) -> None:

@@ -169,3 +169,14 @@ def test_what_an_editor_has_spoiled_is_told_without_being_shown(
         vault.ensure(tmp_path)
     assert "planted" not in str(error.value)
     assert file.read_bytes() == spoiled
+
+
+def test_a_look_says_why_they_do_not_open_and_makes_nothing(tmp_path: Path) -> None:
+    vault.check(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    vault.ensure(tmp_path)
+    vault.check(tmp_path)
+    vault.password_file(tmp_path).unlink()
+    with pytest.raises(vault.VaultError, match=r"\.vault-password is missing"):
+        vault.check(tmp_path)
+    assert not vault.password_file(tmp_path).exists()

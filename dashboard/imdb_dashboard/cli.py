@@ -1,0 +1,74 @@
+"""The command line: serves the page, by Streamlit, for its own host alone."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from imdb_dashboard import __version__
+from imdb_dashboard.config import Config, ConfigError, read
+
+#: Exit code where a setting is wrong: another start would not help.
+WRONG = 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(
+        prog="imdb-dashboard",
+        description="Serve a page that shows the movies and the pipeline while they move.",
+        epilog="DASHBOARD_SETTINGS names the file of settings (/etc/imdb-dashboard/settings.json). "
+        "Exit code 2: a setting is wrong.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("run", help="serve it until it is told to end")
+    commands.add_parser("check", help="check the settings")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; return its exit code."""
+    given = build_parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        config = read()
+    except ConfigError as error:
+        print(f"imdb-dashboard: {error}", file=sys.stderr)
+        return WRONG
+    if given.command == "run":
+        serve(config)
+    return 0
+
+
+def serve(config: Config) -> None:
+    """Serve the page until a signal ends it."""
+    from streamlit.web import cli
+
+    cli.main(
+        ["run", str(Path(__file__).with_name("page.py")), *options(config)],
+        prog_name="imdb-dashboard",
+        standalone_mode=False,
+    )
+
+
+def options(config: Config) -> list[str]:
+    """Return Streamlit's settings: for this host alone, and nothing that asks or tells others."""
+    values: dict[str, str | int] = {
+        "server.address": config.address,
+        "server.port": config.port,
+        "server.headless": "true",
+        "server.fileWatcherType": "none",
+        "server.enableXsrfProtection": "true",
+        "server.enableCORS": "true",
+        "server.maxUploadSize": 1,
+        "server.disconnectedSessionTTL": 30,
+        "browser.gatherUsageStats": "false",
+        "browser.serverAddress": "localhost",
+        "client.toolbarMode": "viewer",
+        "client.showErrorDetails": "none",
+        "logger.level": "warning",
+    }
+    return [f"--{name}={value}" for name, value in values.items()]

@@ -143,7 +143,7 @@ logs: ## Follow the journal of a unit: make logs UNIT=imdb-producer
 	@$(python) tools/logs.py --environment $(NAME) $(UNIT)
 
 .PHONY: tunnel
-tunnel: ## Put the web UIs on localhost: 8080 master, 8081 worker, 4040 job
+tunnel: ## Put the web UIs on localhost: 8080 master, 8081 worker, 4040 job, 9408 movies and pipeline
 	@$(setup)
 	@$(python) tools/tunnel.py --environment $(NAME)
 

@@ -40,6 +40,8 @@ UIS = {
 # another port then.
 BY_TLS = "-Dspark.ssl.standalone.port="
 TLS_PORTS = {4040: 4440}
+# The page of movies and pipeline, for its own host alone, on the hosts of this group.
+PAGE, PAGE_GROUP = "Movies and pipeline", "streaming"
 
 
 class HostsError(Exception):
@@ -167,6 +169,17 @@ def host_running(target: Target, unit: str) -> str:
         if role["role"] == "leads" and age.total_seconds() < ROLE_SECONDS:
             return host
     return first
+
+
+def page_port(target: Target, host: str) -> int | None:
+    """Return the port of a host's page of movies and pipeline; None where it has none.
+
+    Raises:
+        HostsError: The host does not answer.
+    """
+    path = "/etc/imdb-dashboard/settings.json"
+    said = run(target, host, f"test ! -e {path} || cat {path}")
+    return int(json.loads(said)["port"]) if said else None
 
 
 def attend(*commands: list[str]) -> int:

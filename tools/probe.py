@@ -24,6 +24,8 @@ MASTER_ASK = "/usr/local/bin/spark-master-ask"
 BY_TLS = "-Dspark.ssl.standalone.port="
 # Role certificates has it written daily.
 CERTIFICATES = Path("/run/imdb-certificates.prom")
+# There, where the host has a page of movies and pipeline.
+DASHBOARD = Path("/etc/imdb-dashboard/settings.json")
 PRODUCER_LIBRARIES = "/opt/imdb-producer/current/lib"
 
 
@@ -92,6 +94,13 @@ def master() -> dict[str, Any]:
         return {"error": f"{type(error).__name__}: {error}"}
     alive = [worker["host"] for worker in said["workers"] if worker["state"] == "ALIVE"]
     return {"role": said["status"].lower(), "workers": sorted(alive)}
+
+
+def dashboard_port() -> int | None:
+    """Return the port of the page that shows movies and pipeline; None where there is none."""
+    with contextlib.suppress(FileNotFoundError):
+        return int(json.loads(DASHBOARD.read_text("utf-8"))["port"])
+    return None
 
 
 def pages_by_tls() -> bool:
@@ -229,6 +238,8 @@ def main() -> None:
     if "spark-master" in names:
         found["master"] = master()
         found["pages_by_tls"] = pages_by_tls()
+    if "imdb-streaming" in names:
+        found["dashboard_port"] = dashboard_port()
     if "imdb-producer" in names and (settings := environment("/etc/imdb-producer/producer.env")):
         found["producer"] = status("imdb-producer")
         found["topic"] = topic(settings)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster_page import certificate_text, render_cluster, render_hosts
-from hosts import ROOT, UIS, HostsError, Target, load, run
+from hosts import PAGE, ROOT, UIS, HostsError, Target, load, run
 
 GENRES_SHOWN = 8
 
@@ -70,6 +70,11 @@ def collect(target: Target) -> dict[str, Any]:
             # A host that stands by for the job has no page of it.
             if answers[host].get("roles", {}).get("imdb-streaming") != "stands by"
             or group != "streaming"
+        }
+        | {
+            f"{PAGE} ({host})": f"http://localhost:{port}"
+            for host, answer in answers.items()
+            if (port := answer.get("dashboard_port"))
         },
     }
     for part in ("brokers", "topic", "producer", "streaming", "genres", "tables"):

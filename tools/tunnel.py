@@ -9,7 +9,20 @@ import argparse
 import sys
 from collections.abc import Iterator
 
-from hosts import BY_TLS, TLS_PORTS, UIS, HostsError, Target, attend, host_running, load, run
+from hosts import (
+    BY_TLS,
+    PAGE,
+    PAGE_GROUP,
+    TLS_PORTS,
+    UIS,
+    HostsError,
+    Target,
+    attend,
+    host_running,
+    load,
+    page_port,
+    run,
+)
 
 
 def main() -> int:
@@ -48,6 +61,10 @@ def forwards(target: Target) -> Iterator[list[str]]:
                 yield [*ssh, "-L", f"{here}:127.0.0.1:{TLS_PORTS.get(port, port)}", serving]
             else:
                 together += ["-L", f"{here}:{target.hosts[serving]['host_address']}:{port}"]
+    for host in target.groups[PAGE_GROUP][:1]:
+        if port := page_port(target, host):
+            print(f"{PAGE}: http://localhost:{port}", flush=True)
+            yield [*ssh, "-L", f"127.0.0.1:{port}:127.0.0.1:{port}", host]
     if together:
         yield [*ssh, *together, through]
 

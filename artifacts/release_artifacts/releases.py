@@ -115,13 +115,15 @@ class SparkRelease:
 class OwnRelease:
     """A program of this repository with the pure-Python wheels that it needs, all in lib/.
 
-    Its classes of Java, if it has any, are there as NAME.jar; they are compiled before.
+    Its classes of Java, if it has any, are there as NAME.jar; they are compiled before. One that
+    does without a part of what its packages ask for names all that it needs (`names_all`).
     """
 
     name: str
     package: Path
     requirements: Path | None = None
     java_sources: Path | None = None
+    names_all: bool = False
     is_own = True
 
     @property
@@ -145,7 +147,7 @@ class OwnRelease:
                 dict.fromkeys(line for line in lines if line and not line.startswith("#")),
                 folder,
                 offline=offline,
-                options=_PURE,
+                options=[*_PURE, "--no-deps"] if self.names_all else _PURE,
                 # What runs on the hosts is what the operator's tests ran with.
                 constraints=_PINNED.findall((REPOSITORY / "requirements.txt").read_text()),
             )
@@ -283,11 +285,27 @@ RELEASES: dict[str, Release] = {
             REPOSITORY / "artifacts/imdb-streaming.txt",
             java_sources=REPOSITORY / "spark/java",
         ),
+        OwnRelease(
+            "imdb-dashboard",
+            REPOSITORY / "dashboard/imdb_dashboard",
+            REPOSITORY / "artifacts/imdb-dashboard.txt",
+            names_all=True,
+        ),
+        WheelsRelease("imdb-dashboard-protobuf", ("protobuf",)),
     )
 }
 
 #: Fetched only where asked for by name; locked with the others.
-OPTIONAL = frozenset({"imdb-producer-fast", "imdb-standby", "jmx-exporter", "spark-s3"})
+OPTIONAL = frozenset(
+    {
+        "imdb-dashboard",
+        "imdb-dashboard-protobuf",
+        "imdb-producer-fast",
+        "imdb-standby",
+        "jmx-exporter",
+        "spark-s3",
+    }
+)
 
 # Where the version of each stands: the role, and the variable of it.
 _VERSIONS = {
@@ -302,6 +320,8 @@ _VERSIONS = {
     "imdb-producer-duckdb": ("producer", "producer_duckdb_version"),
     "imdb-producer-fast": ("producer", "producer_fast_version"),
     "imdb-streaming": ("streaming", "streaming_version"),
+    "imdb-dashboard": ("dashboard", "dashboard_version"),
+    "imdb-dashboard-protobuf": ("dashboard", "dashboard_protobuf_version"),
 }
 
 

@@ -41,8 +41,7 @@ def latency(minutes: Iterable[Minute]) -> Spec:
     encoding = {
         "x": _TIME,
         "y": {"field": "seconds", "type": "quantitative", "title": "seconds"},
-        "color": {"field": "share", "type": "nominal", "title": None, "legend": {"orient": "top"}},
-        "strokeDash": {"field": "share", "type": "nominal"},
+        "color": {"field": "share", "type": "nominal", "title": None, "legend": {"orient": "top", "symbolType": "stroke"}},
     }
     mark = {"type": "line", "point": True, "tooltip": True}
     return _chart(values, mark, encoding, "Seconds from a message's own time until its row is there")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 
 from imdb_dashboard import __version__
 from imdb_dashboard.config import Config, ConfigError, read
+from imdb_dashboard.watch import Watch
 
 #: Exit code where a setting is wrong: another start would not help.
 WRONG = 2
+#: Seconds that `check` waits for a source.
+PATIENCE = 60
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -20,12 +24,12 @@ def build_parser() -> argparse.ArgumentParser:
         prog="imdb-dashboard",
         description="Serve a page that shows the movies and the pipeline while they move.",
         epilog="DASHBOARD_SETTINGS names the file of settings (/etc/imdb-dashboard/settings.json). "
-        "Exit code 2: a setting is wrong.",
+        "Exit codes: check: 1 if a source does not answer. 2: a setting is wrong.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("run", help="serve it until it is told to end")
-    commands.add_parser("check", help="check the settings")
+    commands.add_parser("check", help="check the settings, and whether the sources answer")
     return parser
 
 
@@ -38,9 +42,34 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigError as error:
         print(f"imdb-dashboard: {error}", file=sys.stderr)
         return WRONG
+    code = 0
     if given.command == "run":
         serve(config)
-    return 0
+    else:
+        code = check(config)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads are at the tables still: the database is not to be taken from under them.
+    os._exit(code)
+
+
+def check(config: Config) -> int:
+    """Look at each source once, and say what it has; exit code 1 if one does not answer."""
+    watch = Watch(config)
+    code = 0
+    tables, said = watch.tables_now(PATIENCE), watch.pipeline_now(PATIENCE)
+    if tables.problem or not tables.state:
+        code = 1
+        print(f"Tables: {tables.problem}")
+    else:
+        print(f"Tables: {tables.state.rows:,} rows of {tables.state.movies:,} movies.")
+    if said.problem or not said.state:
+        code = 1
+        print(f"Prometheus: {said.problem}")
+    else:
+        parts = ", ".join(f"{part.title} {part.state}" for part in said.state.parts)
+        print(f"Prometheus: {parts}.")
+    return code
 
 
 def serve(config: Config) -> None:

@@ -21,8 +21,8 @@ ul.cards, ul.flow { display: flex; flex-wrap: wrap; gap: .6rem; padding: 0 !impo
 .flow > li { flex: 1 1 8.5rem; margin: 0; padding: .5rem .8rem; border: 2px solid #888; border-radius: .5rem; }
 .flow > li.arrow { flex: 0 0 auto; border: 0; padding: 0; align-self: center; font-size: 1.4rem; opacity: .7; }
 .flow .title { font-weight: 600; overflow-wrap: anywhere; }
-.flow dl { margin: .3rem 0 0; font-size: .85rem; display: grid; grid-template-columns: auto 1fr; gap: 0 .6rem; }
-.flow dt { opacity: .8; } .flow dd { margin: 0; text-align: right; font-variant-numeric: tabular-nums; }
+.flow dl { margin: .3rem 0 0 !important; padding: 0; font-size: .85rem; display: grid; grid-template-columns: auto 1fr; gap: 0 .6rem; }
+.flow dt { margin: 0 !important; padding: 0; opacity: .8; } .flow dd { margin: 0 !important; padding: 0; text-align: right; font-variant-numeric: tabular-nums; }
 .ok { border-color: #2e9e5b !important; } .warning { border-color: #c98a00 !important; }
 .bad { border-color: #d93636 !important; } .unknown { border-style: dashed !important; }
 .state::before { content: "●"; margin-right: .35rem; color: #888; }

@@ -24,7 +24,7 @@ MINUTES_KEPT = 24 * 60
 #: Two latencies that differ by less, 5 %, are counted as one.
 STEPS = 20
 #: The longest text of a message that is shown, in bytes, and of how many messages.
-VALUE_BYTES = 400
+VALUE_BYTES = 200
 LETTERS_KEPT = 50
 
 #: The job takes none whose name is not tt and digits; what else may lie in a file has a number too.

@@ -51,16 +51,17 @@ class Source(Generic[State]):
         """Begin."""
         threading.Thread(target=self._run, name=self.name, daemon=True).start()
 
-    def answer(self) -> Answer[State]:
-        """Return the last answer; who comes after a pause waits for a new one, for a while."""
+    def answer(self, patience: float = PATIENCE_SECONDS) -> Answer[State]:
+        """Return the last answer; who comes after a pause waits for a new one, for so long."""
         with self._wake:
             self._wanted = time.monotonic()
             self._wake.notify_all()
-            self._wake.wait_for(self._is_fresh, PATIENCE_SECONDS)
+            self._wake.wait_for(self._is_fresh, patience)
             return self._answer
 
     def _is_fresh(self) -> bool:
-        return time.monotonic() - self._answer.at < 2 * self.seconds + PATIENCE_SECONDS
+        is_there = self._answer.state is not None or self._answer.problem is not None
+        return is_there and time.monotonic() - self._answer.at < 2 * self.seconds + PATIENCE_SECONDS
 
     def _run(self) -> None:
         while True:
@@ -110,24 +111,24 @@ class Watch:
             )
             self._pipeline.start()
 
-    def tables_now(self) -> Answer[TablesState]:
+    def tables_now(self, patience: float = PATIENCE_SECONDS) -> Answer[TablesState]:
         """Return how the tables are."""
         if not self._tables or not self.tables:
             return Answer(
                 problem=f"The tables are in {self.config.tables or 'no folder'}, which this page "
                 "does not read: it reads folders of its host. docs/reading.md says how to read them."
             )
-        answer = self._tables.answer()
+        answer = self._tables.answer(patience)
         done, of = self.tables.progress
         if answer.state is None and answer.problem is None:
             return Answer(problem=f"The tables are being read: {done:,} of {of:,} files.")
         return answer
 
-    def pipeline_now(self) -> Answer[PipelineState]:
+    def pipeline_now(self, patience: float = PATIENCE_SECONDS) -> Answer[PipelineState]:
         """Return how the pipeline is."""
         if not self._pipeline:
             return Answer(problem="No Prometheus is named. Set pipeline_monitoring to true.")
-        answer = self._pipeline.answer()
+        answer = self._pipeline.answer(patience)
         if answer.state is None and answer.problem is None:
             return Answer(problem="Prometheus has not answered yet.")
         return answer

@@ -86,6 +86,9 @@ def test_the_host_tells_of_itself_and_of_its_units(host: Host, variables: HostVa
 def test_sources_are_served_or_told_to_be_down(host: Host, variables: HostVariables) -> None:
     said = {it["path"]: ask(host, variables, it["path"]) for it in variables["exporters_sources"]}
     answers = {path: text.split()[0] for path, text in said.items()}
+    # Prometheus answers so where it is asked for nothing.
+    queries = {path for path in answers if path.startswith("prometheus-query")}
+    assert {answers.pop(path) for path in queries} <= {"400", "502"}
     assert set(answers.values()) <= {"200", "502", "504"}, answers
     assert "200" in answers.values() or not answers
     assert answers.get("nobody", "502") == "502"

@@ -62,9 +62,9 @@ def forwards(target: Target) -> Iterator[list[str]]:
             else:
                 together += ["-L", f"{here}:{target.hosts[serving]['host_address']}:{port}"]
     for host in target.groups[PAGE_GROUP][:1]:
-        if port := page_port(target, host):
-            print(f"{PAGE}: http://localhost:{port}", flush=True)
-            yield [*ssh, "-L", f"127.0.0.1:{port}:127.0.0.1:{port}", host]
+        if page := page_port(target, host):
+            print(f"{PAGE}: http://localhost:{page}", flush=True)
+            yield [*ssh, "-L", f"127.0.0.1:{page}:127.0.0.1:{page}", host]
     if together:
         yield [*ssh, *together, through]
 

@@ -25,9 +25,14 @@ def rows_a_minute(minutes: Iterable[Minute]) -> Spec:
     encoding = {
         "x": {**_TIME, "timeUnit": "yearmonthdatehoursminutes"},
         "y": {"field": "rows", "type": "quantitative", "title": "rows a minute"},
-        "tooltip": [{**_TIME, "title": "minute", "format": "%H:%M"}, {"field": "rows", "type": "quantitative"}],
+        "tooltip": [
+            {**_TIME, "title": "minute", "format": "%H:%M"},
+            {"field": "rows", "type": "quantitative"},
+        ],
     }
-    return _chart(values, {"type": "bar"}, encoding, "Rows that came in each of the last 60 minutes")
+    return _chart(
+        values, {"type": "bar"}, encoding, "Rows that came in each of the last 60 minutes"
+    )
 
 
 def latency(minutes: Iterable[Minute]) -> Spec:
@@ -41,17 +46,22 @@ def latency(minutes: Iterable[Minute]) -> Spec:
     encoding = {
         "x": _TIME,
         "y": {"field": "seconds", "type": "quantitative", "title": "seconds"},
-        "color": {"field": "share", "type": "nominal", "title": None, "legend": {"orient": "top", "symbolType": "stroke"}},
+        "color": {
+            "field": "share",
+            "type": "nominal",
+            "title": None,
+            "legend": {"orient": "top", "symbolType": "stroke"},
+        },
     }
     mark = {"type": "line", "point": True, "tooltip": True}
-    return _chart(values, mark, encoding, "Seconds from a message's own time until its row is there")
+    return _chart(
+        values, mark, encoding, "Seconds from a message's own time until its row is there"
+    )
 
 
 def over_time(values: Sequence[tuple[float, float]], title: str, text: str) -> Spec:
     """A line: a number over an hour."""
-    points = [
-        {"at": 1000 * at, "value": value} for at, value in values if math.isfinite(value)
-    ]
+    points = [{"at": 1000 * at, "value": value} for at, value in values if math.isfinite(value)]
     encoding = {"x": _TIME, "y": {"field": "value", "type": "quantitative", "title": title}}
     mark = {"type": "area", "line": True, "opacity": 0.4, "tooltip": True}
     return _chart(points, mark, encoding, text)
@@ -61,7 +71,13 @@ def genres(counts: Iterable[tuple[str, int]]) -> Spec:
     """Bars: movies by genre."""
     values = [{"genre": genre, "movies": count} for genre, count in counts]
     encoding = {
-        "y": {"field": "genre", "type": "nominal", "title": None, "sort": None, "axis": {"labelOverlap": False}},
+        "y": {
+            "field": "genre",
+            "type": "nominal",
+            "title": None,
+            "sort": None,
+            "axis": {"labelOverlap": False},
+        },
         "x": {"field": "movies", "type": "quantitative", "title": "movies"},
     }
     mark = {"type": "bar", "tooltip": True}
@@ -71,15 +87,37 @@ def genres(counts: Iterable[tuple[str, int]]) -> Spec:
 def score_and_votes(found: Found) -> Spec:
     """Cells: how many movies have a score and a number of votes."""
     values = [
-        {"votes": 10**votes, "votes2": 10 ** (votes + 0.1), "score": score, "score2": score + 0.2, "movies": count}
+        {
+            "votes": 10**votes,
+            "votes2": 10 ** (votes + 0.1),
+            "score": score,
+            "score2": score + 0.2,
+            "movies": count,
+        }
         for votes, score, count in found.cells
     ]
     encoding = {
-        "x": {"field": "votes", "type": "quantitative", "scale": {"type": "log", "nice": False}, "title": "votes", "axis": {"format": "~s"}},
+        "x": {
+            "field": "votes",
+            "type": "quantitative",
+            "scale": {"type": "log", "nice": False},
+            "title": "votes",
+            "axis": {"format": "~s"},
+        },
         "x2": {"field": "votes2"},
-        "y": {"field": "score", "type": "quantitative", "scale": {"zero": False}, "title": "weighted score"},
+        "y": {
+            "field": "score",
+            "type": "quantitative",
+            "scale": {"zero": False},
+            "title": "weighted score",
+        },
         "y2": {"field": "score2"},
-        "color": {"field": "movies", "type": "quantitative", "scale": {"type": "log"}, "title": "movies"},
+        "color": {
+            "field": "movies",
+            "type": "quantitative",
+            "scale": {"type": "log"},
+            "title": "movies",
+        },
         "tooltip": [
             {"field": "votes", "type": "quantitative", "format": ",.0f", "title": "votes from"},
             {"field": "score", "type": "quantitative", "format": ".1f", "title": "score from"},

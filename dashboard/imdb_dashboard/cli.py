@@ -42,15 +42,12 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigError as error:
         print(f"imdb-dashboard: {error}", file=sys.stderr)
         return WRONG
-    code = 0
-    if given.command == "run":
-        serve(config)
-    else:
-        code = check(config)
-    sys.stdout.flush()
+    if given.command == "check":
+        return check(config)
+    serve(config)
     sys.stderr.flush()
     # Threads are at the tables still: the database is not to be taken from under them.
-    os._exit(code)
+    os._exit(0)
 
 
 def check(config: Config) -> int:
@@ -69,6 +66,7 @@ def check(config: Config) -> int:
     else:
         parts = ", ".join(f"{part.title} {part.state}" for part in said.state.parts)
         print(f"Prometheus: {parts}.")
+    watch.stop()
     return code
 
 

@@ -44,7 +44,10 @@ class TableFile:
         """Return whether its batches are those of another file too."""
         mine, others = self.batches, other.batches
         return bool(
-            mine and others and mine[0] == others[0] and mine[1] <= others[1] <= others[2] <= mine[2]
+            mine
+            and others
+            and mine[0] == others[0]
+            and mine[1] <= others[1] <= others[2] <= mine[2]
         )
 
 

@@ -5,39 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
+from pathlib import Path
 
 from imdb_dashboard.pipeline import Group, Part
 from imdb_dashboard.prometheus import Alert
 from imdb_dashboard.store import Letter, Movie
 
-#: Colours that can be told from a white and from a black page; each state is said in words too.
-STYLE = """<style>
-.stMainBlockContainer { padding: 3.75rem 1rem 2rem; max-width: 80rem; }
-ul.cards, ul.flow { display: flex; flex-wrap: wrap; gap: .6rem; padding: 0 !important; margin: 0 !important; list-style: none; }
-.cards > li { flex: 1 1 8rem; margin: 0; padding: .5rem .8rem; border: 1px solid #8886; border-radius: .5rem; }
-.cards .name { font-size: .85rem; opacity: .8; }
-.cards .value { font-size: 1.5rem; font-variant-numeric: tabular-nums; line-height: 1.3; overflow-wrap: anywhere; }
-.flow { align-items: stretch; }
-.flow > li { flex: 1 1 8.5rem; margin: 0; padding: .5rem .8rem; border: 2px solid #888; border-radius: .5rem; }
-.flow > li.arrow { flex: 0 0 auto; border: 0; padding: 0; align-self: center; font-size: 1.4rem; opacity: .7; }
-.flow .title { font-weight: 600; overflow-wrap: anywhere; }
-.flow dl { margin: .3rem 0 0 !important; padding: 0; font-size: .85rem; display: grid; grid-template-columns: auto 1fr; gap: 0 .6rem; }
-.flow dt { margin: 0 !important; padding: 0; opacity: .8; } .flow dd { margin: 0 !important; padding: 0; text-align: right; font-variant-numeric: tabular-nums; }
-.ok { border-color: #2e9e5b !important; } .warning { border-color: #c98a00 !important; }
-.bad { border-color: #d93636 !important; } .unknown { border-style: dashed !important; }
-.state::before { content: "●"; margin-right: .35rem; color: #888; }
-.ok .state::before, .state.ok::before { color: #2e9e5b; } .warning .state::before, .state.warning::before { color: #c98a00; content: "▲"; }
-.bad .state::before, .state.bad::before { color: #d93636; content: "■"; }
-.scroll { overflow-x: auto; } .scroll table { width: 100%; border-collapse: collapse; font-size: .9rem; }
-.scroll th, .scroll td { text-align: left; padding: .25rem .5rem; border-bottom: 1px solid #8884; vertical-align: top; }
-.scroll .number { text-align: right; font-variant-numeric: tabular-nums; }
-.scroll .moment { white-space: nowrap; } .scroll code { white-space: pre-wrap; overflow-wrap: anywhere; }
-@media (max-width: 40rem) {
-  .stMainBlockContainer { padding: 3.75rem .6rem 1rem; }
-  .flow { flex-direction: column; } .flow > li { flex: none; } .flow > li.arrow { transform: rotate(90deg); line-height: 1; }
-  .wide { display: none; }
-}
-</style>"""
+#: It holds on a white and on a black page; each state is said in words too.
+STYLE = f"<style>{Path(__file__).with_name('style.css').read_text(encoding='utf-8')}</style>"
 
 
 def cards(values: Iterable[tuple[str, str, str]]) -> str:
@@ -120,7 +95,13 @@ def alerts(found: Sequence[Alert]) -> str:
         )
         for it in found
     ]
-    head = (("State", ""), ("Severity", "wide"), ("Alert", ""), ("What", ""), ("Since (UTC)", "wide"))
+    head = (
+        ("State", ""),
+        ("Severity", "wide"),
+        ("Alert", ""),
+        ("What", ""),
+        ("Since (UTC)", "wide"),
+    )
     return _table(head, rows, "alerts")
 
 

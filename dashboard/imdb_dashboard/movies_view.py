@@ -42,7 +42,9 @@ def _numbers(watch: Watch) -> None:
                 ("Movies", whole(state.movies), "movie-count"),
                 (
                     "Last row",
-                    "none yet" if state.newest is None else f"{duration(max(0.0, now - state.newest))} ago",
+                    "none yet"
+                    if state.newest is None
+                    else f"{duration(max(0.0, now - state.newest))} ago",
                     "freshness",
                 ),
                 ("Dead letters", whole(state.letters), "letter-count"),
@@ -95,6 +97,6 @@ def _tables(watch: Watch, wanted: Filter) -> None:
     if not state.letters:
         st.caption("No message broke the contract.")
         return
-    reasons = ", ".join(f"{whole(count)} × {reason}" for reason, count in state.reasons)
+    reasons = ", ".join(f"{reason} ({whole(count)})" for reason, count in state.reasons)
     st.text(f"{whole(state.letters)} messages: {reasons}")
     st.html(markup.letters(state.latest_letters))

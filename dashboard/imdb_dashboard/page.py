@@ -14,10 +14,12 @@ VIEWS = {"Movies": movies_view.show, "Pipeline": pipeline_view.show}
 log = logging.getLogger("imdb_dashboard")
 
 
-@st.cache_resource(show_spinner=False)
-def the_watch() -> Watch:
-    """Return the one that all viewers share."""
+def _watch() -> Watch:
     return Watch(config.read())
+
+
+#: The one that all viewers share.
+the_watch = st.cache_resource(show_spinner=False)(_watch)
 
 
 def main() -> None:

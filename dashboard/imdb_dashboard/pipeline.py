@@ -1,4 +1,4 @@
-"""The pipeline as the page shows it: what Prometheus says of each part, in the order of the data."""
+"""What Prometheus says of each part of the pipeline, in the order of the data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ SPAN, STEP = 3600, 60
 _NUMBERS = (
     '{__name__=~"up|imdb_(producer|streaming)_[a-z_]+|kafka_(controller_[a-z_]+'
     "|partitions_[a-z_]+)|metrics_master_(alive)?[wW]orkers_Value"
-    '|metrics_executor_totalCores(_[a-z]+)?|node_systemd_unit_state", job!~"prometheus|alertmanager"}'
+    '|metrics_executor_totalCores(_[a-z]+)?|node_systemd_unit_state"'
+    ', job!~"prometheus|alertmanager"}'
 )
 _TOPIC_RATE = 'sum(rate(kafka_topic_messages_in_total{{topic="{topic}"}}[1m]))'
 _LAG = "max(imdb_streaming_lag_messages)"
@@ -80,21 +81,21 @@ class Numbers:
         for sample in samples:
             self._by_name.setdefault(sample.name, []).append(sample)
 
-    def all(self, name: str, **labels: str) -> list[Sample]:
+    def all(self, metric: str, /, **labels: str) -> list[Sample]:
         """Return the samples of a name that have these labels."""
         return [
             it
-            for it in self._by_name.get(name, ())
+            for it in self._by_name.get(metric, ())
             if all(it.labels.get(label) == value for label, value in labels.items())
         ]
 
-    def most(self, name: str, **labels: str) -> float | None:
+    def most(self, metric: str, /, **labels: str) -> float | None:
         """Return the largest, None if there is none."""
-        return max((it.value for it in self.all(name, **labels)), default=None)
+        return max((it.value for it in self.all(metric, **labels)), default=None)
 
-    def sum(self, name: str, **labels: str) -> float | None:
+    def sum(self, metric: str, /, **labels: str) -> float | None:
         """Return the sum, None if there is nothing to add."""
-        found = [it.value for it in self.all(name, **labels)]
+        found = [it.value for it in self.all(metric, **labels)]
         return sum(found) if found else None
 
     def answering(self, job: str) -> tuple[int, int, tuple[str, ...]]:
@@ -161,7 +162,10 @@ def _with_alerts(part: Part, worst: dict[str, str]) -> Part:
 
 
 def _dump(numbers: Numbers) -> Part:
-    age, records = numbers.most("imdb_producer_data_set_age_seconds"), numbers.most("imdb_producer_records")
+    age, records = (
+        numbers.most("imdb_producer_data_set_age_seconds"),
+        numbers.most("imdb_producer_records"),
+    )
     facts = _facts(("age", age, duration), ("records", records, whole))
     if records is None:
         return Part("dump", "Dump", UNKNOWN, "not told of", facts)
@@ -201,13 +205,18 @@ def _topic(numbers: Numbers, topic: str, in_topic: float | None) -> Part:
     if up == 0 or offline:
         return Part("topic", title, BAD, "no broker" if up == 0 else "partitions offline", facts)
     if up < wanted or behind:
-        return Part("topic", title, WARNING, "broker down" if up < wanted else "replicas lag", facts)
+        return Part(
+            "topic", title, WARNING, "broker down" if up < wanted else "replicas lag", facts
+        )
     return Part("topic", title, OK, "in order", facts)
 
 
 def _job(numbers: Numbers) -> Part:
     up, wanted, _ = numbers.answering("imdb-streaming")
-    lag, waits = numbers.most("imdb_streaming_lag_messages"), numbers.most("imdb_streaming_lag_seconds")
+    lag, waits = (
+        numbers.most("imdb_streaming_lag_messages"),
+        numbers.most("imdb_streaming_lag_seconds"),
+    )
     facts = _facts(
         ("lag", lag, whole),
         ("waits", waits, duration),
@@ -234,7 +243,9 @@ def _groups(numbers: Numbers) -> Iterable[Group]:
     alive = numbers.most("metrics_master_aliveWorkers_Value")
     notes: dict[str, str] = {}
     if in_need is not None:
-        notes["kafka"] = "all replicas in sync" if not in_need else f"{in_need:.0f} partitions lack replicas"
+        notes["kafka"] = (
+            "all replicas in sync" if not in_need else f"{in_need:.0f} partitions lack replicas"
+        )
     if alive is not None:
         notes["spark-worker"] = f"{alive:.0f} registered"
     for job, title in titles:
@@ -250,14 +261,20 @@ def _groups(numbers: Numbers) -> Iterable[Group]:
     if cores or numbers.all("up", job="spark-executors"):
         executors = len(cores)
         yield Group(
-            "Executors", executors, max(executors, 1), (), f"{sum(it.value for it in cores):.0f} cores"
+            "Executors",
+            executors,
+            max(executors, 1),
+            (),
+            f"{sum(it.value for it in cores):.0f} cores",
         )
 
 
 Format = Callable[[float], str]
 
 
-def _facts(*facts: tuple[str, float | str | None, Callable[..., str]]) -> tuple[tuple[str, str], ...]:
+def _facts(
+    *facts: tuple[str, float | str | None, Callable[..., str]],
+) -> tuple[tuple[str, str], ...]:
     return tuple((name, say(value)) for name, value, say in facts if value is not None)
 
 

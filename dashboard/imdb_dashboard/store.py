@@ -33,21 +33,23 @@ _READ = """
     CREATE OR REPLACE TEMP TABLE incoming AS
     SELECT id, max_by(row, sent) AS row, max(sent) AS sent FROM (
         SELECT {id} AS id, epoch_us(kafka_timestamp)::BIGINT AS sent, {{
-            'title': primaryTitle, 'year': startYear::SMALLINT, 'genres': array_to_string(genres, ','),
-            'rating': averageRating::FLOAT, 'votes': numVotes, 'score': weighted_score::FLOAT
+            'title': primaryTitle, 'year': startYear::SMALLINT,
+            'genres': array_to_string(genres, ','), 'rating': averageRating::FLOAT,
+            'votes': numVotes, 'score': weighted_score::FLOAT
         }} AS row
         FROM read_parquet($files) WHERE abs({id}) % $slices = $slice
     ) GROUP BY id
 """
 _TAKE_IN = (
-    "DELETE FROM incoming USING kept.movies AS m WHERE m.id = incoming.id AND m.sent > incoming.sent",
+    "DELETE FROM incoming USING kept.movies AS m"
+    " WHERE m.id = incoming.id AND m.sent > incoming.sent",
     "DELETE FROM kept.movies USING incoming WHERE incoming.id = movies.id",
     "INSERT INTO kept.movies SELECT id, unnest(row), sent FROM incoming",
 )
 _LATENCIES = f"""
     WITH file AS (SELECT unnest($files) AS filename, unnest($times) AS written)
     SELECT written, count(*),
-        ceil({STEPS} * ln(greatest(written - epoch_us(kafka_timestamp) / 1e6, 0.01)))::INTEGER AS step
+        ceil({STEPS} * ln(greatest(written - epoch_us(kafka_timestamp) / 1e6, 0.01)))::INT AS step
     FROM read_parquet($files, filename = true) JOIN file USING (filename) GROUP BY ALL
 """
 
@@ -229,7 +231,8 @@ class Store:
 
     def movies(self) -> int:
         """Return how many movies there are."""
-        return int(self._one("SELECT count(*) FROM kept.movies"))
+        row = self._database.execute("SELECT count(*) FROM kept.movies").fetchone()
+        return int(row[0]) if row else 0
 
     def years(self) -> tuple[int, int] | None:
         """Return the first and the last year of all movies."""
@@ -272,18 +275,12 @@ class Store:
         ).fetchall()
         latest = run(
             f"""SELECT epoch_us(kafka_timestamp) / 1e6, topic, "partition", "offset", reason,
-                CASE WHEN value IS NULL THEN NULL
-                    WHEN octet_length(value) > {VALUE_BYTES} THEN substr(hex(value), 1, {2 * VALUE_BYTES})
-                    ELSE hex(value) END,
+                left(hex(value), {2 * VALUE_BYTES}),
                 octet_length(value)
             FROM read_parquet(?) ORDER BY kafka_timestamp DESC LIMIT {LETTERS_KEPT}""",
             [paths],
         ).fetchall()
         return Counter(dict(counts)), [_letter(*row) for row in latest]
-
-    def _one(self, query: str) -> object:
-        row = self._database.execute(query).fetchone()
-        return row[0] if row else None
 
 
 def _letter(

@@ -98,18 +98,21 @@ class Tables:
         self._counted: tuple[int, int, tuple[int, int] | None] = (0, 0, None)
         #: Files of silver that have been read so far, of how many; while a first reading goes on.
         self.progress = (0, 0)
-        self._reset()
+        self._start()
         self._answers = lru_cache(ANSWERS)(self._answer)
 
-    def _reset(self) -> None:
-        if hasattr(self, "_store"):
-            self._store.close()
+    def _start(self) -> None:
         self._store = Store(self._folder, self._memory_mb)
         self._silver = Seen()
         self._letters = Seen()
         self._reasons: Counter[str] = Counter()
         self._latest: list[Letter] = []
         self._genres: tuple[TableFile | None, list[tuple[str, int]]] = (None, [])
+
+    def close(self) -> None:
+        """Give its memory back."""
+        with self._lock:
+            self._store.close()
 
     def refresh(self) -> TablesState:
         """Read what is new, and return how the tables are.
@@ -151,7 +154,8 @@ class Tables:
         rows = self._store.rows_of(new)
         if not self._account_for(listed, new, rows):
             log.info("silver_movies is another table than before: all of it is read")
-            self._reset()
+            self._store.close()
+            self._start()
             new = list(listed.values())
             rows = self._store.rows_of(new)
         new = [file for file in new if file.path.name not in self._silver.files]

@@ -46,10 +46,23 @@ class Source(Generic[State]):
     _answer: Answer[State] = field(default_factory=Answer, init=False)
     _wanted: float = field(default=0.0, init=False)
     _wake: threading.Condition = field(default_factory=threading.Condition, init=False)
+    #: Whether nobody wants to know.
+    is_idle: bool = field(default=False, init=False)
+    _stops: bool = field(default=False, init=False)
+    _thread: threading.Thread | None = field(default=None, init=False)
 
     def start(self) -> None:
         """Begin."""
-        threading.Thread(target=self._run, name=self.name, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it, once what is asked now has been answered."""
+        with self._wake:
+            self._stops = True
+            self._wake.notify_all()
+        if self._thread:
+            self._thread.join()
 
     def answer(self, patience: float = PATIENCE_SECONDS) -> Answer[State]:
         """Return the last answer; who comes after a pause waits for a new one, for so long."""
@@ -63,13 +76,22 @@ class Source(Generic[State]):
         is_there = self._answer.state is not None or self._answer.problem is not None
         return is_there and time.monotonic() - self._answer.at < 2 * self.seconds + PATIENCE_SECONDS
 
+    def _is_wanted(self) -> bool:
+        return self._stops or time.monotonic() - self._wanted < IDLE_SECONDS
+
     def _run(self) -> None:
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: time.monotonic() - self._wanted < IDLE_SECONDS)
+                self.is_idle = True
+                self._wake.wait_for(self._is_wanted)
+                self.is_idle = False
+            if self._stops:
+                return
             started = time.monotonic()
             self._look()
-            time.sleep(max(0.0, self.seconds - (time.monotonic() - started)))
+            with self._wake:
+                left = self.seconds - (time.monotonic() - started)
+                self._wake.wait_for(lambda: self._stops, max(0.0, left))
 
     def _look(self) -> None:
         before = self._answer
@@ -80,7 +102,9 @@ class Source(Generic[State]):
         except Exception:
             # The thread has to go on, or the page would stand still without a word.
             log.exception("%s", self.name)
-            text = f"The page failed at reading {self.name}; the journal of imdb-dashboard says why."
+            text = (
+                f"The page failed at reading {self.name}; the journal of imdb-dashboard says why."
+            )
             now = Answer(before.state, text, time.monotonic())
         if now.problem != before.problem:
             log.warning("%s: %s", self.name, now.problem or "answers again")
@@ -111,12 +135,20 @@ class Watch:
             )
             self._pipeline.start()
 
+    def stop(self) -> None:
+        """End it."""
+        for source in (self._tables, self._pipeline):
+            if source:
+                source.stop()
+        if self.tables:
+            self.tables.close()
+
     def tables_now(self, patience: float = PATIENCE_SECONDS) -> Answer[TablesState]:
         """Return how the tables are."""
         if not self._tables or not self.tables:
             return Answer(
                 problem=f"The tables are in {self.config.tables or 'no folder'}, which this page "
-                "does not read: it reads folders of its host. docs/reading.md says how to read them."
+                "does not read: it reads folders of its host. See docs/reading.md."
             )
         answer = self._tables.answer(patience)
         done, of = self.tables.progress

@@ -168,7 +168,7 @@ lint: ## Lint everything
 
 .PHONY: test
 test: ## All that proves it, the fast and broad half
-	@TARGET=aws tools/setup
+	@TARGET=aws TESTS=browser tools/setup
 	@TARGET=libvirt tools/setup
 	@tools/test
 
@@ -201,6 +201,7 @@ test-cluster: ## Ten hosts: verified, rolled, grown, and hosts replaced while da
 
 .PHONY: test-all
 test-all: ## The slow half too: every fault, both Debians, arm64
+	@TESTS=browser tools/setup
 	@ARCH=arm64 TESTS=ports tools/setup
 	@TARGET=libvirt tools/setup
 	@TARGET=aws tools/setup

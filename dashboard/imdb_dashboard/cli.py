@@ -84,6 +84,8 @@ def serve(config: Config) -> None:
 def options(config: Config) -> list[str]:
     """Return Streamlit's settings: for this host alone, and nothing that asks or tells others."""
     values: dict[str, str | int] = {
+        # What lies outside of a folder site-packages it takes for its authors' own copy.
+        "global.developmentMode": "false",
         "server.address": config.address,
         "server.port": config.port,
         "server.headless": "true",

@@ -65,7 +65,7 @@ def movies(found: Sequence[Movie]) -> str:
         ("Votes", "number"),
         ("Score", "number"),
     )
-    return _table(head, rows, "movies")
+    return _table(head, rows, "movie-table")
 
 
 def letters(found: Sequence[Letter]) -> str:
@@ -80,7 +80,7 @@ def letters(found: Sequence[Letter]) -> str:
         for it in found
     ]
     head = (("Sent (UTC)", "wide"), ("Topic/partition/offset", ""), ("Reason", ""), ("Value", ""))
-    return _table(head, rows, "letters")
+    return _table(head, rows, "letter-table")
 
 
 def alerts(found: Sequence[Alert]) -> str:
@@ -102,7 +102,7 @@ def alerts(found: Sequence[Alert]) -> str:
         ("What", ""),
         ("Since (UTC)", "wide"),
     )
-    return _table(head, rows, "alerts")
+    return _table(head, rows, "alert-table")
 
 
 def groups(found: Sequence[Group]) -> str:
@@ -112,7 +112,7 @@ def groups(found: Sequence[Group]) -> str:
         whole = it.up == it.wanted
         text = f"{it.up} of {it.wanted}" + (f"; not {', '.join(it.missing)}" if it.missing else "")
         rows.append(((it.title, ""), (text, f"state {'ok' if whole else 'bad'}"), (it.note, "")))
-    return _table((("", ""), ("Answer", ""), ("", "")), rows, "groups")
+    return _table((("", ""), ("Answer", ""), ("", "")), rows, "group-table")
 
 
 Cell = tuple[str, str]

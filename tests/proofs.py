@@ -136,6 +136,8 @@ ROWS: list[Row] = [
     # tools and artifacts
     Proven("*tools/setup", "Makefile", "@TARGET=libvirt tools/setup"),
     Proven("tools/environment make *", "tests/tools/test_environment.py", "is_not_made_twice"),
+    Form(".venv/bin/python tools/screenshots.py", MONITORED),
+    Proven("*imdb-dashboard check", "tests/roles/test_dashboard.py", "imdb-dashboard check"),
     Proven("tools/promtool *", "tests/monitoring/test_alerts.py", "tools/promtool"),
     Proven("tools/providers *", "tests/terraform/test_providers.py", "def test_a_mirror_is_found"),
     Proven("export TF_CLI_CONFIG_FILE=*", "Makefile", "TF_CLI_CONFIG_FILE=$$(tools/providers"),

@@ -9,7 +9,16 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = sorted(
     path
-    for folder in ("ansible", "producer", "roles", "spark", "standby", "tests", "tools")
+    for folder in (
+        "ansible",
+        "dashboard",
+        "producer",
+        "roles",
+        "spark",
+        "standby",
+        "tests",
+        "tools",
+    )
     for path in (ROOT / folder).rglob("*.py")
 )
 TASKS = sorted(

@@ -26,6 +26,7 @@ OWN = {
     "kafka_metrics_port": LOOPBACK,
     "prometheus_port": LOOPBACK,
     "prometheus_alertmanager_port": LOOPBACK,
+    "dashboard_port": LOOPBACK,
 }
 # A range that ports are taken from, and no port.
 RANGES = {"pipeline_any_port"}

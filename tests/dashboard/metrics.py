@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.request import urlopen
 
 import yaml
 
+from ..direct import DIRECT
 from ..waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -130,7 +130,7 @@ class Server:
 
     def _asked(self) -> bool:
         try:
-            with urlopen(f"{self.url}query?query=up", timeout=5) as answer:
+            with DIRECT.open(f"{self.url}query?query=up", timeout=5) as answer:
                 return len(json.load(answer)["data"]["result"]) == len(CALM)
         except OSError:
             return False

@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 
 from imdb_dashboard.config import VARIABLE
 
+from ..direct import DIRECT
 from ..waiting import wait_for
 from .metrics import ROOT, Server, Targets, served
 from .written import NOW, Written, letter, movie
@@ -147,7 +147,7 @@ def shown(libraries: str, prometheus: Server) -> Iterator[Shown]:
     def is_served() -> bool:
         assert process.poll() is None, "the page has ended"
         try:
-            with urlopen(f"{url}/_stcore/health", timeout=5) as answer:
+            with DIRECT.open(f"{url}/_stcore/health", timeout=5) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False

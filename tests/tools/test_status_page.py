@@ -10,7 +10,7 @@ from typing import Any
 import probe
 import pytest
 from hosts import ROOT, Target
-from status import render, render_places, render_streaming, render_units
+from status import collect, render, render_places, render_streaming, render_units
 
 QUERY = {"batch_id": 4, "at": None, "rows_in": 0, "rows_written": 0, "input_rate": 0.0}
 STREAMING: dict[str, Any] = {
@@ -54,6 +54,21 @@ def test_of_a_host_that_does_not_answer_nothing_is_claimed(
     assert "does not answer: no route" in page
     assert "make hosts NAME=trial brings back a host that died" in page
     assert "unknown while no host answers" in page
+
+
+def test_the_page_of_movies_is_named_with_what_brings_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers: dict[str, Any] = {"groups": [], "units": {}, "roles": {}, "dashboard_port": 9408}
+    monkeypatch.setattr("status.probe", lambda target, host: answers)
+    groups: dict[str, list[str]] = {"spark_master": [], "spark_worker": [], "streaming": ["a"]}
+    hosts = {"a": {"host_address": "192.0.2.1", "host_external_address": "192.0.2.1"}}
+    target = Target("trial", hosts, groups | {"kafka": ["a"]})
+    state = collect(target)
+    assert state["urls"]["Movies and pipeline (a)"] == "http://localhost:9408"
+    lines = list(render_places(state, target))
+    place = "Movies and pipeline (a): http://localhost:9408, by make tunnel NAME=trial"
+    assert f"Web UI     {place}" in lines
 
 
 def test_of_one_host_the_certificates_are_a_line() -> None:

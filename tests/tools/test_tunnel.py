@@ -14,10 +14,13 @@ GROUPS = {
 HOSTS = {f"core-{number}": {"host_address": f"192.0.2.{number}"} for number in (1, 2, 3)}
 
 
-def forwards(monkeypatch: pytest.MonkeyPatch, unit_of_the_master: str) -> list[list[str]]:
+def forwards(
+    monkeypatch: pytest.MonkeyPatch, unit_of_the_master: str, page: int | None = None
+) -> list[list[str]]:
     """Return what each ssh forwards, and the host that it goes to."""
     monkeypatch.setattr(tunnel, "run", lambda *command: unit_of_the_master)
     monkeypatch.setattr(tunnel, "host_running", lambda target, unit: "core-3")
+    monkeypatch.setattr(tunnel, "page_port", lambda target, host: page)
     commands = tunnel.forwards(Target("dev", HOSTS, GROUPS))
     return [[part for part in command if ":" in part or part in HOSTS] for command in commands]
 
@@ -45,3 +48,12 @@ def test_secured_web_uis_are_reached_on_their_own_hosts(
         ["127.0.0.1:4040:127.0.0.1:4440", "core-3"],
     ]
     assert "Streaming job: https://localhost:4040" in capsys.readouterr().out
+
+
+def test_a_page_is_reached_on_its_own_host(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for unit in ("ExecStart=master", f"Environment={BY_TLS}8080"):
+        page = ["127.0.0.1:9408:127.0.0.1:9408", "core-2"]
+        assert page in forwards(monkeypatch, unit, page=9408)
+    assert "Movies and pipeline: http://localhost:9408" in capsys.readouterr().out

@@ -63,7 +63,7 @@ def over_time(values: Sequence[tuple[float, float]], title: str, text: str) -> S
     """A line: a number over an hour."""
     points = [{"at": 1000 * at, "value": value} for at, value in values if math.isfinite(value)]
     encoding = {"x": _TIME, "y": {"field": "value", "type": "quantitative", "title": title}}
-    mark = {"type": "area", "line": True, "opacity": 0.4, "tooltip": True}
+    mark = {"type": "area", "line": True, "point": True, "opacity": 0.4, "tooltip": True}
     return _chart(points, mark, encoding, text)
 
 

@@ -57,7 +57,7 @@ def movies(found: Sequence[Movie]) -> str:
         for place, it in enumerate(found, 1)
     ]
     head = (
-        ("", "number wide"),
+        ("#", "number wide"),
         ("Title", ""),
         ("Year", "number"),
         ("Genres", "wide"),
@@ -109,10 +109,11 @@ def groups(found: Sequence[Group]) -> str:
     """Return the table of hosts that do the same."""
     rows = []
     for it in found:
-        whole = it.up == it.wanted
-        text = f"{it.up} of {it.wanted}" + (f"; not {', '.join(it.missing)}" if it.missing else "")
-        rows.append(((it.title, ""), (text, f"state {'ok' if whole else 'bad'}"), (it.note, "")))
-    return _table((("", ""), ("Answer", ""), ("", "")), rows, "group-table")
+        text = f"{it.up} of {it.wanted}" if it.wanted else f"{it.up}"
+        text += f"; not {', '.join(it.missing)}" if it.missing else ""
+        colour = "ok" if it.up >= max(it.wanted, 1) else "bad"
+        rows.append(((it.title, ""), (text, f"state {colour}"), (it.note, "")))
+    return _table((("Part", ""), ("Answers", ""), ("Note", "")), rows, "group-table")
 
 
 Cell = tuple[str, str]

@@ -49,7 +49,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Group:
-    """Hosts that do the same: how many of them answer."""
+    """Hosts that do the same: how many of them answer, of how many; 0 where that is not known."""
 
     title: str
     up: int
@@ -259,14 +259,8 @@ def _groups(numbers: Numbers) -> Iterable[Group]:
         if it.labels.get("executor_id") != "driver"
     ]
     if cores or numbers.all("up", job="spark-executors"):
-        executors = len(cores)
-        yield Group(
-            "Executors",
-            executors,
-            max(executors, 1),
-            (),
-            f"{sum(it.value for it in cores):.0f} cores",
-        )
+        note = f"{sum(it.value for it in cores):.0f} cores"
+        yield Group("Executors", len(cores), 0, (), note)
 
 
 Format = Callable[[float], str]

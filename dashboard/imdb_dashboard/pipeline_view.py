@@ -44,6 +44,7 @@ def _flow(watch: Watch) -> None:
     st.html(markup.flow([*parts, _tables_part(None if tables.problem else tables.state)]))
     if state:
         _alerts(state)
+        st.subheader("Hosts and services", anchor=False)
         st.html(markup.groups(state.groups))
 
 
@@ -86,6 +87,7 @@ def _over_time(watch: Watch) -> None:
     with right:
         st.subheader("Lag", anchor=False)
         _line(said.state.lag, "messages", "Messages that the job has not read yet", "lag-chart")
+    with left:
         st.subheader("Into the topic", anchor=False)
         _line(said.state.topic_rate, "messages a second", "Messages a second", "topic-chart")
 

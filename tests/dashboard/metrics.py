@@ -23,10 +23,11 @@ CALM = {
     "node": 'node_systemd_unit_state{{name="imdb-producer.service",state="active"}} 1\n'
     'imdb_producer_state{{state="sending"}} 1\nimdb_producer_records 2000\n'
     "imdb_producer_position {0}0\nimdb_producer_data_set_age_seconds 7200\n",
-    "zookeeper": "zookeeper_up 1\n",
+    "zookeeper": 'zookeeper_role{{role="standalone"}} 1\n',
     "kafka-1": "kafka_controller_active 1\nkafka_controller_offline_partitions 0\n"
     "kafka_partitions_under_replicated 0\n"
-    'kafka_topic_messages_in_total{{topic="imdb-movies"}} {0}0\n',
+    'kafka_topic_messages_in_total{{topic="imdb-movies"}} {0}0\n'
+    'kafka_topic_bytes_out_total{{topic="imdb-movies"}} {0}00\n',
     "kafka-2": "kafka_controller_active 0\nkafka_partitions_under_replicated 0\n",
     "spark-master": "metrics_master_aliveWorkers_Value 1\n",
     "spark-worker": "metrics_worker_executors_Value 1\n",

@@ -261,6 +261,7 @@ def test_a_broker_that_is_down_is_seen_and_goes_away_again(
     viewer.look("pipeline")
     viewer.sees("#part-topic", "in order")
     viewer.sees("#part-topic", "2 of 2")
+    viewer.sees("body", "Nothing fires.")
     viewer.sees("#part-producer", "sending")
     viewer.sees("#part-tables", "readable")
     targets.down.add("kafka-2")

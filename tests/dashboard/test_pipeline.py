@@ -85,7 +85,7 @@ def test_all_is_calm() -> None:
     assert dict(part(state, "dump").facts) == {"age": "2 h", "records": "2,000"}
     groups = {it.title: (it.up, it.wanted, it.note) for it in state.groups}
     assert groups["Kafka brokers"] == (3, 3, "all replicas in sync")
-    assert groups["Executors"] == (1, 1, "2 cores")
+    assert groups["Executors"] == (1, 0, "2 cores")
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,24 @@ def test_tables_are_read_or_a_sentence_says_why_not(host: Host, variables: HostV
         assert f"The folder of the tables, {folder}, is not there" in said
 
 
+def test_rows_are_those_that_the_job_has_written(host: Host, variables: HostVariables) -> None:
+    status = host.file("/run/imdb-streaming/status.json")
+    if not status.exists:
+        pytest.skip("no job runs here")
+
+    def both() -> tuple[str, str]:
+        written = json.loads(status.content_string)["silver_rows"]
+        (said,) = [it for it in checked(host, variables) if it.startswith("Tables: ")]
+        return f"Tables: {written:,} rows of ", said
+
+    wait_for(
+        "the page has the rows that the job has",
+        both,
+        lambda it: it[1].startswith(it[0]),
+        120 * patience(variables),
+    )
+
+
 def test_it_takes_little_memory(host: Host) -> None:
     pid = host.check_output("systemctl show --property=MainPID --value %s", UNIT)
     resident = host.check_output("awk '/^VmRSS/ { print $2 }' /proc/%s/status", pid)

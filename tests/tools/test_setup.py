@@ -185,15 +185,25 @@ def test_a_failed_installation_leaves_the_venv_as_it_was(whole: Checkout) -> Non
 
 # Half a minute, and as much as all others here download.
 @pytest.mark.slow
-def test_packages_for_aws_stay_once_they_were_asked_for(bare: Checkout) -> None:
+@pytest.mark.parametrize(
+    ("asked", "packages"),
+    [
+        ({"TARGET": "aws"}, "requirements-aws.txt"),
+        ({"TESTS": "browser"}, "requirements-browser.txt"),
+    ],
+    ids=["aws", "browser"],
+)
+def test_packages_that_were_asked_for_once_stay(
+    bare: Checkout, asked: dict[str, str], packages: str
+) -> None:
     extra = make_wheel(bare.wheels, "extra", {"extra.py": ""})
-    (bare.folder / "requirements-aws.txt").write_text(extra)
-    bare.set_up(TARGET="aws")
-    packages = bare.folder / "requirements.txt"
-    packages.write_text(packages.read_text() + "# changed\n")
-    assert "requirements-aws.txt" in bare.set_up(TARGET="local")
+    (bare.folder / packages).write_text(extra)
+    bare.set_up(**asked)
+    first = bare.folder / "requirements.txt"
+    first.write_text(first.read_text() + "# changed\n")
+    assert packages in bare.set_up(TARGET="local")
     assert [*bare.folder.glob(".venv/lib/*/site-packages/extra.py")]
-    assert bare.set_up(TARGET="aws") == ""
+    assert bare.set_up(**asked) == ""
 
 
 def test_pip_steps_in_where_uv_cannot_be_had(bare: Checkout) -> None:

@@ -15,6 +15,8 @@ from imdb_dashboard.watch import Watch
 #: Charts and tables are drawn anew less often than numbers, as many refreshes apart.
 SLOWER = 5
 ALL_GENRES = "all genres"
+#: Whether there were no genres yet when the filters were drawn.
+NOTHING_TO_CHOOSE = "nothing to choose"
 
 
 def show(watch: Watch) -> None:
@@ -58,20 +60,22 @@ def _numbers(watch: Watch) -> None:
 def _filters(state: TablesState | None) -> Filter:
     """Ask which movies are looked for."""
     genres = [genre for genre, _ in state.genres if genre != "(unknown)"] if state else []
+    st.session_state[NOTHING_TO_CHOOSE] = not genres
     first, last = (state and state.years) or (1900, 2030)
     st.subheader("Movies", anchor=False)
     title, genre, years, votes = st.columns([3, 2, 3, 2])
     found = title.text_input("Title contains", key="title", max_chars=100)
     chosen = genre.selectbox("Genre", [ALL_GENRES, *sorted(genres)], key="genre")
-    # A year to choose from there must be.
-    low, high = years.slider("Years", first, max(last, first + 1), (first, last), key="years")
+    last = max(last, first + 1)
+    # Where older or newer movies came it is another slider, of all years: none is left out unseen.
+    low, high = years.slider("Years", first, last, (first, last), key=f"years-{first}-{last}")
     least = votes.number_input("Votes, at least", 0, step=1000, key="votes")
     return Filter(
         title=found.strip(),
         genre="" if chosen == ALL_GENRES else str(chosen),
         # New movies may be older or newer than all before.
         first_year=None if low == first else low,
-        last_year=None if high >= last else high,
+        last_year=None if high == last else high,
         least_votes=int(least),
     )
 
@@ -80,6 +84,8 @@ def _tables(watch: Watch, wanted: Filter) -> None:
     state = watch.tables_now().state
     if not state or not watch.tables:
         return
+    if state.genres and st.session_state.get(NOTHING_TO_CHOOSE):
+        st.rerun()
     found = watch.tables.find(wanted)
     shown = f"The {BEST} best of {whole(found.count)}" if found.count > BEST else whole(found.count)
     st.caption(f"{shown} movies, by weighted score")

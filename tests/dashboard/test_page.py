@@ -215,6 +215,13 @@ def test_rows_are_counted_while_they_arrive(viewer: Viewer, shown: Shown) -> Non
     viewer.sees("#movie-count", "15")
     viewer.sees("#freshness", "s ago")
     viewer.sees("#movie-table", "Movie 14")
+    # What there is to choose from comes with them.
+    shown.written.genres(Western=15)
+    bar = viewer.page.locator("[aria-label*='genre: Western']")
+    sync_api.expect(bar).to_be_visible(timeout=MILLISECONDS)
+    viewer.page.get_by_role("combobox", name="Genre").click()
+    option = viewer.page.get_by_role("option", name="Western")
+    sync_api.expect(option).to_be_visible(timeout=MILLISECONDS)
 
 
 def test_filter_and_search(viewer: Viewer, shown: Shown) -> None:

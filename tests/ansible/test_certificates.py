@@ -235,6 +235,8 @@ def test_a_ca_that_a_host_does_not_trust_yet_is_told_of(
     assert stranger(authority, [authority]) == ""
     assert stranger(authority, [other, authority]) == ""
     assert stranger(authority, [other]) == f"CN=another CA, and {authority.path} is of CN=a CA"
+    damaged = pem(other.certificate).decode().replace("M", "?")
+    assert filters.stranger(str(authority.path), damaged, [], "") == ""
     # Another that has the name of the one before.
     other.name = authority.name
     other.certificate = other.signed(other.name, other.key, NOW + 300 * DAY, [])

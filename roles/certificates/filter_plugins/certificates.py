@@ -187,7 +187,11 @@ def stranger(ca: str, trusted: str, ready: list[str], folder: str) -> str:
     is `ready` in a folder those sign that have signed these. trusted: what the host trusts, as
     text; a host that trusts nothing yet knows no strangers.
     """
-    known = x509.load_pem_x509_certificates(trusted.encode()) if "BEGIN" in trusted else []
+    try:
+        known = x509.load_pem_x509_certificates(trusted.encode())
+    except ValueError:
+        # Nothing, or something damaged, which nobody trusts either.
+        known = []
     authorities = x509.load_pem_x509_certificates(Path(ca).read_bytes())
     files = [Path(folder) / f"{name}.pem" for name in ready]
     issued = [x509.load_pem_x509_certificate(it.read_bytes()) for it in files]

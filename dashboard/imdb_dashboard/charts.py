@@ -62,7 +62,10 @@ def latency(minutes: Iterable[Minute]) -> Spec:
 def over_time(values: Sequence[tuple[float, float]], title: str, text: str) -> Spec:
     """A line: a number over an hour."""
     points = [{"at": 1000 * at, "value": value} for at, value in values if math.isfinite(value)]
-    encoding = {"x": _TIME, "y": {"field": "value", "type": "quantitative", "title": title}}
+    encoding = {
+        "x": _TIME,
+        "y": {"field": "value", "type": "quantitative", "title": title, "axis": {"format": "~s"}},
+    }
     mark = {"type": "area", "line": True, "point": True, "opacity": 0.4, "tooltip": True}
     return _chart(points, mark, encoding, text)
 

@@ -425,7 +425,6 @@ def test_hosts_are_open_to_the_flows_of_the_pipeline_alone(cluster: Deployment) 
         (worker, edge, 7080, 7096),
         (worker, edge, 32768, 60999),
         *((master, edge, 32768, 60999) for master in masters),
-        ("monitoring+spark_master", edge, 9402, 9402),
         (core, core, 7090, 7090),
         *((a, b, 7090, 7090) for a in (*masters, worker, edge) for b in (*masters, worker, edge)),
     }

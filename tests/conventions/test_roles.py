@@ -335,3 +335,11 @@ def test_workers_that_wait_for_a_restart_have_it_before_the_job_is_started() -> 
 def test_no_errors_are_ignored() -> None:
     files = [*(ROOT / "roles").glob("*/*/*.yml"), *(ROOT / "ansible").glob("*.yml")]
     assert [str(path) for path in files if "ignore_errors" in path.read_text()] == []
+
+
+def test_the_page_takes_the_duckdb_that_the_producer_brings() -> None:
+    # One release on a host, which a removal of either would take from the other.
+    page, producer = (
+        load(ROOT / f"roles/{it}/defaults/main.yml") for it in ("dashboard", "producer")
+    )
+    assert page["dashboard_duckdb_version"] == producer["producer_duckdb_version"]

@@ -20,7 +20,7 @@ from functools import partial
 import pandas
 import pytest
 from _pytest.mark.structures import ParameterSet
-from hosts import ROOT, UIS, Target, host_running
+from hosts import PAGE, ROOT, UIS, Target, host_running
 
 from ..direct import DIRECT
 from ..documents import commands
@@ -138,8 +138,10 @@ def test_the_status_pages_commands_show_the_journals(page: str, patience: float)
 
 
 @pytest.mark.verify
-def test_the_status_pages_addresses_answer(page: str) -> None:
-    addresses = re.findall(r"^Web UI +.*: (https?://[^\s,]+)", page, re.MULTILINE)
+def test_the_status_pages_addresses_answer(page: str, variables: HostVariables) -> None:
+    named = re.findall(r"^Web UI +(.+) \(.+\): (https?://[^\s,]+)", page, re.MULTILINE)
+    assert (PAGE in dict(named)) == variables["pipeline_monitoring"]
+    addresses = [address for name, address in named if name != PAGE]
     assert len(addresses) == len(UIS)
     if "by make tunnel" in page:
         # See below.

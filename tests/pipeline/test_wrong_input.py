@@ -147,7 +147,7 @@ def test_changed_digit_in_the_lock_is_refused(
 ) -> None:
     # The program that fetches, in a checkout of its own: the real lock is not touched.
     shutil.copytree(ROOT / "artifacts", tmp_path / "artifacts")
-    for name in ("roles", "producer", "spark", "requirements.txt"):
+    for name in ("roles", "producer", "spark", "dashboard", "requirements.txt"):
         (tmp_path / name).symlink_to(ROOT / name)
     lock = tmp_path / "artifacts" / "artifacts.lock"
     text = lock.read_text(encoding="utf-8")

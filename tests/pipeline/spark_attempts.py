@@ -93,6 +93,8 @@ def settings(secret: str | None) -> dict[str, str]:
             "spark.authenticate.secret": secret,
             "spark.network.crypto.enabled": "true",
             "spark.network.crypto.saslFallback": "false",
+            # As the pipeline has it: of another version's handshake a server says nothing.
+            "spark.network.crypto.authEngineVersion": "2",
         }
     return found
 

@@ -4,9 +4,9 @@
 . "$(dirname "$0")/lib.sh"
 as_root "$@"
 
-# What an image's files are, but for their content: a copy that lost owners, or a cache that was cleaned, boots and lets nobody in.
+# The files of an image with mode, owner and size: one whose owners were lost in a copy boots, and lets nobody in.
 listed() { find "$1" -printf '%y %m %U %G %P ' \( -type f -printf '%s\n' -o -printf '\n' \) | LC_ALL=C sort; }
-made() { # and as it was made; an image of an earlier recipe has no list
+made() { # whether it is there, and as it was made; an image of an earlier recipe has no list
     [ -e "$LOCAL_IMAGE/etc/debian_version" ] || return 1
     [ ! -e "$LOCAL_IMAGE.files" ] || cmp --quiet "$LOCAL_IMAGE.files" <(listed "$LOCAL_IMAGE")
 }

@@ -103,8 +103,13 @@ def run_playbook(
     return PlaybookRun(done.returncode, done.stdout)
 
 
-def cut_off_after(task: str, *arguments: str, playbook: str = "site.yml") -> None:
-    """Run a playbook of ansible/ and kill it, hard, as soon as it has come to a task."""
+def cut_off_after(
+    task: str, *arguments: str, playbook: str = "site.yml", seconds: float = PLAYBOOK_SECONDS
+) -> None:
+    """Run a playbook of ansible/ and kill it, hard, as soon as it has come to a task.
+
+    It must have come there within so many seconds.
+    """
     with subprocess.Popen(
         ["ansible-playbook", f"ansible/{playbook}", *deploy_arguments(), *arguments],
         cwd=ROOT,
@@ -116,7 +121,7 @@ def cut_off_after(task: str, *arguments: str, playbook: str = "site.yml") -> Non
         start_new_session=True,
     ) as play:
         assert play.stdout is not None
-        watchdog = threading.Timer(PLAYBOOK_SECONDS, os.killpg, (play.pid, signal.SIGKILL))
+        watchdog = threading.Timer(seconds, os.killpg, (play.pid, signal.SIGKILL))
         watchdog.start()
         try:
             said = []

@@ -140,7 +140,9 @@ def test_what_was_cut_off_stands_in_the_environment(
     ask_for(folder, secured=True)
     # Brokers have both listeners by then, and nobody has gone over. The next test goes on.
     cut_off_after(
-        "kafka_topic : Topic | Make or change imdb-movies", playbook="switch_security.yml"
+        "kafka_topic : Topic | Make or change imdb-movies",
+        playbook="switch_security.yml",
+        seconds=SECONDS,
     )
     record = yaml.safe_load((folder / "switch.yml").read_text(encoding="utf-8"))
     assert record == {"pipeline_switch": {"phase": "both", "towards": "secured"}}

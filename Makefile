@@ -13,6 +13,9 @@ NAME     := $(or $(TARGET),local)
 DATASET  := sample
 # What `make rotate` changes.
 WHAT    :=
+# From when on a support bundle has journals, as journalctl has it.
+SINCE   :=
+export SINCE
 # The words that let data go.
 DELETE_DATA :=
 CONFIRM     :=
@@ -135,6 +138,12 @@ status: ## Show hosts, units, topic, queries and tables on one screen (JSON=1 fo
 alerts: ## List the alerts that fire, with pipeline_monitoring (JSON=1 for machines)
 	@$(setup)
 	@$(python) tools/alerts.py --environment $(NAME) $(if $(JSON),--json)
+
+.PHONY: support
+support: ## Pack journals, settings, states and metrics of all hosts without secrets (SINCE="6 hours ago")
+	@tools/environment hosts '$(NAME)'
+	@$(setup)
+	@ansible-playbook ansible/support.yml $(if $(SINCE),-e "support_since='$$SINCE'") $(or_say_why)
 
 UNIT ?= imdb-streaming
 .PHONY: logs

@@ -48,6 +48,7 @@ OF_ANSIBLE = {
 # What a helper offers to the roles that import it: what confines a unit, what goes with the role,
 # and whether that is only checked.
 OF_HELPERS = {
+    "gates": {"gates_problems"},
     "removal": {"removal_check_only"},
     "service": {
         "service_sandbox",

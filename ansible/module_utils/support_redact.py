@@ -1,0 +1,1 @@
+../../tools/support_redact.py

@@ -1,0 +1,160 @@
+"""What a host packs for a support bundle: what it may take, and how much of it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hosts import ROOT
+
+from ..ansible.modules import load, load_utility
+from ..direct import free_port, serving_text
+
+load_utility("support_redact")
+sources = load_utility("support_sources")
+host = load("ansible/library/support_host.py", "support_host")
+
+#: Files of /etc that roles write and that are not taken: secrets, keys, and what tells no more.
+NOT_TAKEN = {
+    "/etc/kafka/secrets.properties",
+    "/etc/kafka/admin.properties",
+    "/etc/imdb-prometheus/alertmanager.yml",
+}
+
+
+def written_by_roles() -> set[str]:
+    """The files of /etc that roles write from templates, outside of the folder of certificates."""
+    found = set()
+    for path in (ROOT / "roles").glob("*/vars/main.yml"):
+        text = path.read_text(encoding="utf-8")
+        folders = {
+            name: it for name, it in yaml.safe_load(text).items() if str(it).startswith("/etc/")
+        }
+        for dest in re.findall(r"\bdest: [\"']?([^,}\s\"']+(?:[^,\"']*?\}\}[^,}\s\"']*)?)", text):
+            found.add(re.sub(r"\{\{ (\w+) \}\}", lambda it: str(folders.get(it[1], it[0])), dest))
+    for path in (ROOT / "roles").glob("*/tasks/*.yml"):
+        found.update(re.findall(r"dest: (/etc/[\w./-]+)$", path.read_text("utf-8"), re.MULTILINE))
+    return {it for it in found if it.startswith("/etc/")}
+
+
+def test_each_file_that_a_role_writes_is_taken_or_left_out_on_purpose() -> None:
+    written = written_by_roles()
+    assert {"/etc/kafka/server.properties", "/etc/imdb-exporters/nginx.conf"} <= written
+    units = {it for it in written if re.fullmatch(r"/etc/systemd/system/[\w-]+\.(service|timer)", it)}
+    names = {Path(it).name for it in units}
+    assert len(names) > 10
+    assert [it for it in names if not any(Path(it).match(unit) for unit in sources.UNITS)] == []
+    missing = written - units - set(sources.CONFIGURATION) - NOT_TAKEN
+    assert {it for it in missing if "password" not in it} == set()
+
+
+def test_no_file_of_secrets_is_taken() -> None:
+    taken = set(sources.CONFIGURATION)
+    assert taken & (NOT_TAKEN | set(sources.SECRET_SETTINGS)) == set()
+    assert [it for it in taken if re.search(r"password|secret|admin|\.pem|\.key|/ssl/", it)] == []
+    # Nor what shows the arguments of other processes, which may hold anything.
+    shown = [" ".join(command) for command in sources.COMMANDS.values()]
+    assert [it for it in shown if re.search(r"\bargs\b|\bcmd\b|cmdline|environ|ps aux", it)] == []
+
+
+def test_of_a_long_output_the_last_lines_are_kept() -> None:
+    seen: list[bytes] = []
+    said = sources.run(["seq", "1", "200000"], 1000, 30, seen.append)
+    assert len(said.text) <= 1000
+    assert said.text.endswith(b"\n199999\n200000\n")
+    assert re.match(rb"\d{6}\n", said.text)
+    assert said.cut + len(said.text) == sum(map(len, seen)) == 1288895
+    assert said.problem == ""
+
+
+def test_a_command_that_hangs_is_ended_and_its_words_are_kept() -> None:
+    said = sources.run(["sh", "-c", "echo one; exec sleep 60"], 1000, 1)
+    assert (said.text, said.problem) == (b"one\n", "sh was ended after 1 s")
+
+
+def test_a_command_that_fails_or_is_not_there_is_told() -> None:
+    assert sources.run(["sh", "-c", "exit 3"], 10, 9).problem == "sh ended with 3"
+    assert sources.run(["not-there-at-all"], 10, 9).problem.startswith("not-there-at-all: No such")
+
+
+def test_a_pack_is_never_larger_than_its_bound_and_says_what_it_lacks() -> None:
+    pack = host.Pack(1000, 60)
+    pack.add("one", b"a\n" * 300)
+    pack.add("two", b"".join(b"%d\n" % number for number in range(1000)))
+    pack.add("three", b"nothing of it\n")
+    assert sum(map(len, pack.files.values())) <= 1000
+    assert pack.files["two"].endswith(b"999\n")
+    assert [note["file"] for note in pack.notes] == ["two", "three"]
+    assert all(note["cut"] > 0 for note in pack.notes)
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(pack.archive()))) as archive:
+        file = archive.extractfile("host.json")
+        assert file
+        assert json.load(file)["taken"] <= 1000
+
+
+def test_errors_are_counted_in_all_of_a_journal_and_told_apart() -> None:
+    lines = host.Lines()
+    journal = (
+        "2026-11-30T12:00:00+00:00 kafka[7]: INFO all is well (kafka.Kafka)\n"
+        "2026-11-30T12:00:01+00:00 kafka[7]: ERROR no answer from 10.0.0.1 (kafka.Kafka)\n"
+        "2026-11-30T12:00:02+00:00 kafka[7]: ERROR no answer from 10.0.0.2 (kafka.Kafka)\n"
+        "2026-11-30T12:00:03+00:00 kafka[7]: FATAL another\n"
+        "2026-11-30T12:00:04+00:00 systemd[1]: kafka.service: Failed with result 'exit-code'.\n"
+        "2026-11-30T12:00:05+00:00 kernel: Out of memory: Killed process 7 (java)\n"
+    )
+    for start in range(0, len(journal), 50):
+        lines.take(journal[start : start + 50].encode())
+    told = lines.summary()
+    assert told["count"] == 4
+    assert (told["first"][:19], told["last"][:19]) == ("2026-11-30T12:00:01", "2026-11-30T12:00:04")
+    assert told["examples"][0] == [2, "ERROR no answer from 10.0.0.2 (kafka.Kafka)"]
+    assert [it[-32:] for it in lines.killed] == ["Out of memory: Killed process 7 (java)"[-32:]]
+
+
+def test_metrics_are_a_line_a_series() -> None:
+    def series(name: str, *values: tuple[int, str]) -> dict[str, Any]:
+        return {"metric": {"__name__": name, "instance": "core-1"}, "values": values}
+
+    answer = {"data": {"result": [series("up", (60, "1"), (120, "0")), series("lag", (120, "7"))]}}
+    assert host.as_lines(json.dumps(answer).encode()).decode().splitlines() == [
+        "# from 60 to 120, every 60 s",
+        'up{instance="core-1"} 1 0',
+        'lag{instance="core-1"} - 7',
+    ]
+
+
+def test_what_hosts_serve_is_bounded_and_what_does_not_answer_is_told() -> None:
+    pack = host.Pack(10_000, 60)
+    with serving_text("one 1\n" * 100) as url:
+        host.take_page(pack, "metrics/now.prom", url, bytes, 100)
+    assert pack.files["metrics/now.prom"] == b"one 1\n" * 15 + b"one 1"
+    host.take_page(pack, "metrics/none.prom", f"http://127.0.0.1:{free_port()}/", bytes)
+    assert [note["file"] for note in pack.notes] == ["metrics/now.prom", "metrics/none.prom"]
+    assert "refused" in pack.notes[1]["problem"]
+
+
+def test_secrets_of_the_hosts_own_files_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, password = tmp_path / "alerts.yml", tmp_path / "passwords"
+    settings.write_text("  - url: \"https://hooks.example/planted-hook\"\n    auth_password: planted-mail\n")
+    password.mkdir()
+    (password / "user").write_text("planted-user\n")
+    monkeypatch.setattr(host, "CONFIGURATION", ())
+    monkeypatch.setattr(host, "SECRET_SETTINGS", (str(settings), str(tmp_path / "not-there")))
+    monkeypatch.setattr(host, "SECRET_FILES", (f"{password}/*",))
+    monkeypatch.setattr(host, "unit_files", list)
+    found = set(host.own_secrets())
+    assert {"https://hooks.example/planted-hook", "planted-mail", "planted-user"} <= found
+
+
+def test_an_unknown_time_is_refused() -> None:
+    assert "no time" in host.wrong_since("the other day") or not Path("/usr/bin/journalctl").exists()
+    assert host.wrong_since("2 hours ago") == ""

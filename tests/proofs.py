@@ -97,6 +97,8 @@ ROWS: list[Row] = [
     ),
     Reads("make logs*", JOURNAL_LINE, follows=True),
     Proven("make alerts*", "tests/pipeline/test_monitoring.py", '"alerts", f"NAME='),
+    Proven("make support*", "tests/tools/test_environment.py", "def test_a_support_bundle_is_told"),
+    Proven("*ansible/support.yml*", "tests/pipeline/test_support.py", 'playbook="support.yml"'),
     Proven("make tunnel*", "tests/pipeline/test_documents.py", "def test_the_tunnel_leads_to_the"),
     Proven("make hosts*DELETE_DATA=*", "Makefile", "TF_VAR_delete_data='$(DELETE_DATA)'"),
     Changes("make hosts*", UNCHANGED),

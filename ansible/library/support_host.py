@@ -367,7 +367,7 @@ def take_page(
     except (OSError, ValueError, KeyError) as error:
         pack.add(name, b"", problem=str(error))
         return
-    kept = text if len(text) <= share else text[:share].rpartition(b"\n")[0]
+    kept = text if len(text) <= share else b"".join(text[:share].rpartition(b"\n")[:2])
     pack.add(name, kept, len(text) - len(kept))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import time
 from collections.abc import Generator
@@ -163,6 +164,18 @@ def test_no_file_for_everybody_holds_them(target: Target, planted: Planted) -> N
             timeout=120,
         )
         assert found.split() == []
+
+
+def test_no_support_bundle_holds_them(target: Target, planted: Planted, tmp_path: Path) -> None:
+    # They are in no variable by now: each host knows them by its own files.
+    done = run_playbook(f"-esupport_folder={tmp_path}", playbook="support.yml")
+    assert done.exit_code == 0, done.end
+    assert shown(done.output) == []
+    (archive,) = tmp_path.glob("*.tar.gz")
+    whole = gzip.decompress(archive.read_bytes()).decode(errors="replace")
+    assert "ssl.keystore.password=***" in whole
+    assert "?***" in whole
+    assert shown(whole) == []
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,14 @@ def test_a_rotation_is_told_what_it_changes(project: Path) -> None:
     assert "ansible-playbook ansible/rotate.yml -e rotate=passwords" in said
 
 
+def test_a_support_bundle_is_told_from_when_on(project: Path) -> None:
+    make(project, "up", "NAME=trial")
+    said = make(project, "support", "NAME=trial")
+    assert "ansible-playbook ansible/support.yml\n" in said
+    said = make(project, "support", "NAME=trial", "SINCE=2 days ago")
+    assert "ansible-playbook ansible/support.yml -e support_since='2 days ago'" in said
+
+
 def test_a_switch_of_security_is_a_playbook(project: Path) -> None:
     make(project, "up", "NAME=trial")
     said = make(project, "switch-security", "NAME=trial")
@@ -91,7 +99,9 @@ def test_a_switch_of_security_is_a_playbook(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["deploy"], ["rotate", "WHAT=all"], ["switch-security"], ["client"]], ids=" ".join
+    "command",
+    [["deploy"], ["rotate", "WHAT=all"], ["switch-security"], ["client"], ["support"]],
+    ids=" ".join,
 )
 def test_a_name_without_hosts_is_refused(project: Path, command: list[str]) -> None:
     said = make(project, *command, "NAME=trail", code=1)
@@ -105,7 +115,7 @@ def test_a_deployment_that_fails_is_asked_whether_the_secrets_open(project: Path
     make(project, "up", "NAME=trial")
     assert "vault.py trial check" not in make(project, "deploy", "NAME=trial")
     write_program(project / ".venv/bin/ansible-playbook", "exit 4")
-    for command in ("deploy", "rotate", "switch-security", "client"):
+    for command in ("deploy", "rotate", "switch-security", "client", "support"):
         assert "python tools/vault.py trial check" in make(project, command, "NAME=trial", code=1)
 
 

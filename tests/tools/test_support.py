@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import status
 import support
-from hosts import HostsError
+from hosts import HostsError, Target
 from support import SupportError
 
 PLANTED = "planted-in-a-variable"
@@ -376,12 +376,12 @@ def test_the_status_page_comes_without_the_tables(
     }
     seen = []
 
-    def collect(target: support.Target) -> dict[str, Any]:
+    def collect(target: Target) -> dict[str, Any]:
         seen.append((list(target.hosts), target.groups))
         return state
 
-    hosts = {"core-1": {}, "core-2": {}}
-    monkeypatch.setattr(support, "load", lambda name: support.Target(name, hosts, GROUPS))
+    hosts: dict[str, dict[str, Any]] = {"core-1": {}, "core-2": {}}
+    monkeypatch.setattr(support, "load", lambda name: Target(name, hosts, GROUPS))
     monkeypatch.setattr(status, "collect", collect)
     bundle(tmp_path, {"core-1": sent(WELL)}, given(silent={"core-2": "it is down"}))
     # A host that is known not to answer is not waited for.

@@ -15,7 +15,7 @@ import yaml
 from hosts import ROOT
 
 from ..ansible.modules import load, load_utility
-from ..direct import free_port, serving_text
+from ..producer.bad_server import serving
 
 load_utility("support_redact")
 sources = load_utility("support_sources")
@@ -30,24 +30,31 @@ NOT_TAKEN = {
 
 
 def written_by_roles() -> set[str]:
-    """The files of /etc that roles write from templates, outside of the folder of certificates."""
+    """The files of /etc that roles write, outside of the folder of certificates."""
     found = set()
-    for path in (ROOT / "roles").glob("*/vars/main.yml"):
-        text = path.read_text(encoding="utf-8")
-        folders = {
-            name: it for name, it in yaml.safe_load(text).items() if str(it).startswith("/etc/")
+    for role in sorted((ROOT / "roles").iterdir()):
+        paths = [*role.glob("vars/main.yml"), *role.glob("tasks/*.yml")]
+        texts = [path.read_text(encoding="utf-8") for path in paths]
+        known = {
+            name: value
+            for text in texts
+            if isinstance(content := yaml.safe_load(text), dict)
+            for name, value in content.items()
         }
-        for dest in re.findall(r"\bdest: [\"']?([^,}\s\"']+(?:[^,\"']*?\}\}[^,}\s\"']*)?)", text):
-            found.add(re.sub(r"\{\{ (\w+) \}\}", lambda it: str(folders.get(it[1], it[0])), dest))
-    for path in (ROOT / "roles").glob("*/tasks/*.yml"):
-        found.update(re.findall(r"dest: (/etc/[\w./-]+)$", path.read_text("utf-8"), re.MULTILINE))
-    return {it for it in found if it.startswith("/etc/")}
+        for quoted, bare in re.findall(r"dest: (?:\"([^\"]+)\"|([^\",}\s]+))", "\n".join(texts)):
+            dest = quoted or bare
+            for name in re.findall(r"\{\{ (\w+) \}\}", dest):
+                dest = dest.replace(f"{{{{ {name} }}}}", str(known.get(name, "")))
+            found.add(dest)
+    return {it for it in found if it.startswith("/etc/") and Path(it).suffix}
 
 
 def test_each_file_that_a_role_writes_is_taken_or_left_out_on_purpose() -> None:
     written = written_by_roles()
     assert {"/etc/kafka/server.properties", "/etc/imdb-exporters/nginx.conf"} <= written
-    units = {it for it in written if re.fullmatch(r"/etc/systemd/system/[\w-]+\.(service|timer)", it)}
+    units = {
+        it for it in written if re.fullmatch(r"/etc/systemd/system/[\w-]+\.(service|timer)", it)
+    }
     names = {Path(it).name for it in units}
     assert len(names) > 10
     assert [it for it in names if not any(Path(it).match(unit) for unit in sources.UNITS)] == []
@@ -132,10 +139,10 @@ def test_metrics_are_a_line_a_series() -> None:
 
 def test_what_hosts_serve_is_bounded_and_what_does_not_answer_is_told() -> None:
     pack = host.Pack(10_000, 60)
-    with serving_text("one 1\n" * 100) as url:
-        host.take_page(pack, "metrics/now.prom", url, bytes, 100)
-    assert pack.files["metrics/now.prom"] == b"one 1\n" * 15 + b"one 1"
-    host.take_page(pack, "metrics/none.prom", f"http://127.0.0.1:{free_port()}/", bytes)
+    with serving(b"one 1\n" * 100) as site:
+        host.take_page(pack, "metrics/now.prom", site.url, bytes, 100)
+    assert pack.files["metrics/now.prom"] == b"one 1\n" * 16
+    host.take_page(pack, "metrics/none.prom", site.url, bytes)
     assert [note["file"] for note in pack.notes] == ["metrics/now.prom", "metrics/none.prom"]
     assert "refused" in pack.notes[1]["problem"]
 
@@ -144,7 +151,9 @@ def test_secrets_of_the_hosts_own_files_are_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, password = tmp_path / "alerts.yml", tmp_path / "passwords"
-    settings.write_text("  - url: \"https://hooks.example/planted-hook\"\n    auth_password: planted-mail\n")
+    settings.write_text(
+        '  - url: "https://hooks.example/planted-hook"\n    auth_password: planted-mail\n'
+    )
     password.mkdir()
     (password / "user").write_text("planted-user\n")
     monkeypatch.setattr(host, "CONFIGURATION", ())
@@ -156,5 +165,7 @@ def test_secrets_of_the_hosts_own_files_are_known(
 
 
 def test_an_unknown_time_is_refused() -> None:
-    assert "no time" in host.wrong_since("the other day") or not Path("/usr/bin/journalctl").exists()
+    assert (
+        "no time" in host.wrong_since("the other day") or not Path("/usr/bin/journalctl").exists()
+    )
     assert host.wrong_since("2 hours ago") == ""

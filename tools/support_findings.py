@@ -125,7 +125,7 @@ def of_units(host: str, said: dict[str, Any], expected: list[str]) -> Iterator[F
         restarts = int(state.get("NRestarts") or 0)
         if restarts:
             yield Finding(
-                WARNING, host, f"unit {name} was restarted {restarts} times", journal_of(name)
+                WARNING, host, f"unit {name} was restarted, times: {restarts}", journal_of(name)
             )
         if state.get("Result") == "oom-kill":
             yield Finding(
@@ -200,8 +200,8 @@ def of_journals(host: str, said: dict[str, Any]) -> Iterator[Finding]:
     """Yield the errors in each journal, by their number."""
     errors = said.get("errors", {})
     for name, it in sorted(errors.items(), key=lambda pair: -pair[1]["count"]):
-        often = f': {it["examples"][0][0]} times "{it["examples"][0][1]}"' if it["examples"] else ""
-        text = f"{it['count']} lines of {name} tell of errors, the last at {it['last']}{often}"
+        often = f'; {it["examples"][0][0]} like "{it["examples"][0][1]}"' if it["examples"] else ""
+        text = f"errors in the journal of {name}: {it['count']}, the last at {it['last']}{often}"
         yield Finding(NOTE, host, text, f"journal/{name}.log")
 
 

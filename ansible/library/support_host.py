@@ -207,11 +207,14 @@ def take_file(pack: Pack, path: str, settings: bool = False) -> None:
 def take_journals(pack: Pack, since: str) -> None:
     """Journals of the pipeline's units, of some of the system's, of the kernel and of systemd."""
     ours = [path.name for path in unit_files() if path.suffix == ".service"]
-    asked = {name.removesuffix(".service"): ["--unit", name] for name in (*ours, *SYSTEM_UNITS)}
-    asked |= {"kernel": ["--dmesg"], "systemd": ["--priority=warning", "_PID=1"]}
-    share = int(pack.limit * JOURNALS / len(asked))
+    asked = {"kernel": ["--dmesg"], "systemd": ["--priority=warning", "_PID=1"]}
+    asked |= {name.removesuffix(".service"): ["--unit", name] for name in (*SYSTEM_UNITS, *ours)}
+    room = int(pack.limit * JOURNALS)
     errors, killed = {}, []
-    for name, chosen in asked.items():
+    for number, (name, chosen) in enumerate(asked.items()):
+        # What one leaves of its share is for those after it: the services come last.
+        share = room // (len(asked) - number)
+        before = pack.left
         lines = Lines()
         journal = [
             "journalctl",
@@ -223,8 +226,10 @@ def take_journals(pack: Pack, since: str) -> None:
             since,
         ]
         pack.run(f"journal/{name}.log", [*journal, *chosen], share, lines.take)
+        room -= before - pack.left
         lines.take(b"\n")
-        if lines.count:
+        # Those of systemd's own are in the journals of the units that they are about.
+        if lines.count and name != "systemd":
             errors[name] = lines.summary()
         killed += lines.killed
     pack.facts |= {"errors": errors, "killed": sorted(set(killed))}
@@ -308,7 +313,9 @@ def take_commands(pack: Pack) -> None:
         if command[0] in OPTIONAL and not shutil.which(command[0]):
             continue
         said = pack.run(name, command)
-        if name == "system/clock.txt" and not said.problem:
+        # A container has the clock of its machine, and cannot know who sets it.
+        in_container = Path("/run/systemd/container").exists()
+        if name == "system/clock.txt" and not said.problem and not in_container:
             clock = dict(it.split("=", 1) for it in said.text.decode().splitlines() if "=" in it)
             pack.facts["clock_synchronized"] = clock.get("NTPSynchronized") == "yes"
 

@@ -121,6 +121,9 @@ COMMANDS = {
 #: Of these there may be none on a host.
 OPTIONAL = ("/usr/local/bin/zookeeper-ask", "coredumpctl", "java", "nft", "du", "grep")
 
+#: These end so where a part of what was asked for is not on the host.
+PARTIAL = ("du", "dpkg-query", "timedatectl")
+
 #: Lines of journals that tell of something wrong.
 WRONG = re.compile(
     r"\b(?:ERROR|FATAL|CRITICAL|SEVERE|OutOfMemoryError)\b|Failed with result|Traceback \(most"
@@ -201,7 +204,7 @@ def run(command: list[str], limit: int, seconds: float, each: Any = None) -> Sai
     problem = ""
     if late:
         problem = f"{command[0]} was ended after {seconds:.0f} s"
-    elif process.returncode:
+    elif process.returncode and not (process.returncode == 1 and command[0] in PARTIAL):
         problem = f"{command[0]} ended with {process.returncode}"
     return Said(text, total - len(text), problem)
 

@@ -115,7 +115,7 @@ def test_its_index_finds_nothing_wrong_with_services_that_are_well(
     assert health == {"problems": [], "not_checked": "", "silent": {}}
     assert "<h2>What looks wrong</h2>" in bundle.files["index.html"]
     assert bundle.archive.name in bundle.made.output
-    for said in ("does not run", " failed", "is not there", "health check"):
+    for said in ("does not run", " failed (", "is not there", "health check"):
         assert said not in bundle.made.output.partition("Say what looks wrong")[2]
     status = json.loads(bundle.files["status.json"])
     assert sorted(status["hosts"]) == sorted(target.hosts)

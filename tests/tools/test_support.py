@@ -178,7 +178,7 @@ FAILED = {
         ),
         pytest.param(
             {"units": WELL["units"] | {"imdb-streaming.service": RUNS | {"NRestarts": "4"}}},
-            "look at this  core-1: unit imdb-streaming.service was restarted 4 times",
+            "look at this  core-1: unit imdb-streaming.service was restarted, times: 4",
             id="restarted",
         ),
         pytest.param(
@@ -297,7 +297,7 @@ def test_errors_are_counted_by_unit_and_what_was_cut_is_told(tmp_path: Path) -> 
     host = sent(WELL | {"errors": {"kafka": counted}, "notes": notes})
     bundle(tmp_path, {"core-1": host}, one_host())
     text = index_of(tmp_path)
-    assert '41 lines of kafka tell of errors, the last at b: 40 times "ERROR no ***"' in text
+    assert 'errors in the journal of kafka: 41, the last at b; 40 like "ERROR no ***"' in text
     assert "12,345 bytes left out" in text
     assert "df was ended after 20 s" in text
 

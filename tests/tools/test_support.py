@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 import status
-import support
+import support_bundle
 from hosts import HostsError, Target
-from support import SupportError
+from support_bundle import SupportError
 
 PLANTED = "planted-in-a-variable"
 MIB = 1024 * 1024
@@ -110,14 +110,14 @@ def without_status(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(name: str) -> None:
         raise HostsError(f"the environment {name!r} has no hosts")
 
-    monkeypatch.setattr(support, "load", load)
+    monkeypatch.setattr(support_bundle, "load", load)
 
 
 def bundle(folder: Path, hosts: dict[str, dict[str, Any]], given: dict[str, Any]) -> list[str]:
     """Make a bundle in a folder, and return what is printed."""
     for host, it in hosts.items():
-        support.unpack(folder / "work", host, it)
-    return support.index(folder / "work", folder / "trial.tar.gz", given)
+        support_bundle.unpack(folder / "work", host, it)
+    return support_bundle.index(folder / "work", folder / "trial.tar.gz", given)
 
 
 def index_of(folder: Path) -> str:
@@ -356,7 +356,7 @@ def linked() -> tarfile.TarInfo:
 def test_a_host_that_was_taken_over_writes_nowhere(tmp_path: Path, content: str, says: str) -> None:
     what = {"content": content, "megabytes": 1, "secrets": []}
     with pytest.raises(SupportError, match=re.escape(says)):
-        support.unpack(tmp_path / "work", "core-1", what)
+        support_bundle.unpack(tmp_path / "work", "core-1", what)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
@@ -381,7 +381,7 @@ def test_the_status_page_comes_without_the_tables(
         return state
 
     hosts: dict[str, dict[str, Any]] = {"core-1": {}, "core-2": {}}
-    monkeypatch.setattr(support, "load", lambda name: Target(name, hosts, GROUPS))
+    monkeypatch.setattr(support_bundle, "load", lambda name: Target(name, hosts, GROUPS))
     monkeypatch.setattr(status, "collect", collect)
     bundle(tmp_path, {"core-1": sent(WELL)}, given(silent={"core-2": "it is down"}))
     # A host that is known not to answer is not waited for.

@@ -1,7 +1,7 @@
 """Put together a support bundle of what hosts have sent; run by ansible/support.yml.
 
-Usage: python tools/support.py unpack FOLDER HOST < JSON    one host's pack, without secrets
-       python tools/support.py index FOLDER ARCHIVE < JSON  the index page, and the archive
+Usage: python tools/support_bundle.py unpack FOLDER HOST < JSON    one host's pack, without secrets
+       python tools/support_bundle.py index FOLDER ARCHIVE < JSON  the index page, and the archive
 
 FOLDER is a working folder, which the archive is made of. What is given by standard input holds the
 environment's secrets, so that they can be taken out: it is written nowhere.

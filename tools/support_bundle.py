@@ -29,7 +29,7 @@ import status
 from hosts import UNIT_GROUPS, HostsError, Target, load
 from support_findings import Bundle, findings
 from support_page import page, summary
-from support_redact import Redactor
+from support_redact import Redactor, url_secrets
 
 #: Names of hosts, and of files in a pack: nothing that leads out of a folder.
 NAME = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[\w@.:-]+(?:/[\w@.:-]+)*")
@@ -84,13 +84,18 @@ def write(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def redactor_of(secrets: list[str]) -> Redactor:
+    """Return what takes out some secrets, and what is secret in those that are addresses."""
+    return Redactor([*secrets, *(part for it in secrets for part in url_secrets(it))])
+
+
 def unpack(folder: Path, host: str, given: dict[str, Any]) -> None:
     """Write what a host has sent, without secrets.
 
     Raises:
         SupportError: It has sent no pack.
     """
-    redactor = Redactor(given["secrets"])
+    redactor = redactor_of(given["secrets"])
     for name, content in unpacked(given["content"], given["megabytes"] * 1024 * 1024).items():
         text = content.decode(errors="replace")
         if name == "host.json":
@@ -162,7 +167,7 @@ def bundle_of(folder: Path, given: dict[str, Any], redactor: Redactor) -> Bundle
 
 def index(folder: Path, archive: Path, given: dict[str, Any]) -> list[str]:
     """Write the index page, and everything into an archive; return what looks wrong."""
-    bundle = bundle_of(folder, given, Redactor(given["secrets"]))
+    bundle = bundle_of(folder, given, redactor_of(given["secrets"]))
     found = findings(bundle)
     health = {"problems": bundle.problems, "not_checked": bundle.unchecked, "silent": bundle.silent}
     write(folder / "health.json", json.dumps(health, indent=1).encode())

@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError
+from ansible.parsing.vault import EncryptedString
 from ansible.plugins.lookup import LookupBase
 
 DOCUMENTATION = r"""
 name: secret_values
 short_description: The values of all variables that are secrets, each once
 description:
-  - By their names, and by the names of what lies in them. Addresses with a password or a query
-    count too.
+  - By their names, and by the names of what lies in them. What is encrypted where it stands counts
+    too, and addresses with a password or a query.
   - A variable that cannot be made out, as it is made of another that is not there, has no value.
 author: imdb-pipeline
 options: {}
@@ -48,12 +49,26 @@ def is_named(name: Any) -> bool:
 
 
 def wanted(value: Any) -> bool:
-    """Return whether something in a value, as it is written, may be a secret by its name."""
+    """Return whether something in a value, as it is written, may be a secret."""
     if isinstance(value, Mapping):
         return any(is_named(name) or wanted(it) for name, it in value.items())
     if isinstance(value, list):
         return any(wanted(it) for it in value)
+    if isinstance(value, EncryptedString):
+        return True
     return isinstance(value, str) and bool(ADDRESS.search(value))
+
+
+def encrypted(value: Any) -> Iterator[str]:
+    """Yield what is encrypted in a value as it is written; made out it is like any other text."""
+    if isinstance(value, Mapping):
+        for it in value.values():
+            yield from encrypted(it)
+    elif isinstance(value, list):
+        for it in value:
+            yield from encrypted(it)
+    elif isinstance(value, EncryptedString):
+        yield str(value)
 
 
 def texts(value: Any, all_of_it: bool) -> Iterator[str]:
@@ -84,8 +99,8 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             if not named and not wanted(variables[name]):
                 continue
             try:
-                value = self._templar.template(variables[name])
-            except AnsibleError:  # made of what is not there
+                found.update(encrypted(variables[name]))
+                found.update(texts(self._templar.template(variables[name]), named))
+            except AnsibleError:  # made of what is not there, or encrypted by another password
                 continue
-            found.update(texts(value, named))
         return sorted(found)

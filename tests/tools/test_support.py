@@ -315,6 +315,13 @@ def test_no_secret_gets_into_a_file_or_the_page(tmp_path: Path) -> None:
     assert b"EXTRA_TOKEN ***\nMSGS_PER_SEC=10\n" in content
 
 
+def test_what_is_secret_in_an_address_goes_alone_too(tmp_path: Path) -> None:
+    host = sent(WELL, journal__a="login of me with planted%word failed, sig-planted is wrong")
+    host["secrets"] = ["https://me:planted%25word@host/x?sig=sig-planted"]
+    bundle(tmp_path, {"core-1": host}, one_host())
+    assert b"login of me with *** failed, *** is wrong" in whole(tmp_path)
+
+
 def test_nobody_else_may_read_it_and_the_page_is_whole_by_itself(tmp_path: Path) -> None:
     bundle(tmp_path, {"core-1": sent(WELL)}, one_host())
     archive = tmp_path / "trial.tar.gz"

@@ -18,8 +18,10 @@ import io
 import json
 import os
 import re
+import shutil
 import sys
 import tarfile
+import time
 import zlib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +38,7 @@ NAME = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[\w@.:-]+(?:/[\w@.:-]+)*")
 #: What a pack may hold beside the bound for its files: their headers, and what it says of itself.
 SLACK = 8 * 1024 * 1024
 SETTINGS = ("files/etc/",)
+LEFTOVER_SECONDS = 6 * 3600
 
 
 class SupportError(Exception):
@@ -181,6 +184,7 @@ def index(folder: Path, archive: Path, given: dict[str, Any]) -> list[str]:
         for place in sorted((folder / "hosts").glob("*"))
     }
     write(folder / "index.html", page(bundle, found, files).encode())
+    remove_leftovers(archive.parent, bundle.environment)
     partial = archive.with_name(f".{archive.name}.partial")
     partial.unlink(missing_ok=True)
     write(partial, b"")
@@ -188,6 +192,16 @@ def index(folder: Path, archive: Path, given: dict[str, Any]) -> list[str]:
         packed.add(folder, arcname=archive.name.removesuffix(".tar.gz"), filter=nobodys)
     partial.rename(archive)
     return list(summary(found))
+
+
+def remove_leftovers(folder: Path, environment: str) -> None:
+    """Remove what runs that were cut off have left; what a run that goes on has is younger."""
+    for path in folder.glob(f".{environment}-*"):
+        if path.stat().st_mtime < time.time() - LEFTOVER_SECONDS:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def nobodys(entry: tarfile.TarInfo) -> tarfile.TarInfo:

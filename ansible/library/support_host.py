@@ -323,10 +323,9 @@ def take_commands(pack: Pack) -> None:
 def take_metrics(pack: Pack, port: int) -> None:
     """The last hour by Prometheus where it is on this host, and what the programs serve now."""
     for unit, path in (("imdb-streaming", "streaming.env"), ("imdb-producer", "producer.env")):
-        try:
-            settings = read_file(f"/etc/{unit}/{path}", PIECE).decode(errors="replace")
-        except OSError:  # another host runs it
+        if not serves_metrics(pack, unit):
             continue
+        settings = read_file(f"/etc/{unit}/{path}", PIECE).decode(errors="replace")
         pairs = dict(line.split("=", 1) for line in settings.splitlines() if "=" in line)
         address = pairs.get("METRICS_ADDRESS", "").strip('"') or "127.0.0.1"
         number = pairs.get("METRICS_PORT", "0").strip('"')
@@ -359,6 +358,16 @@ def take_metrics(pack: Pack, port: int) -> None:
         page = f"{url}/query_range?{urllib.parse.urlencode(asked)}"
         take_page(pack, f"metrics/last-hour-{Path(job).name}.txt", page, as_lines, share)
         room -= before - pack.left
+
+
+def serves_metrics(pack: Pack, unit: str) -> bool:
+    """Whether a program runs here: it has not ended, and this is not a host that is a standby."""
+    state = pack.facts.get("units", {}).get(f"{unit}.service", {})
+    try:
+        role = json.loads(read_file(f"/run/{unit}/standby.json", PIECE))["role"]
+    except (OSError, ValueError, KeyError):  # there are no other hosts for it
+        role = "leads"
+    return state.get("SubState") == "running" and role == "leads"
 
 
 def take_page(

@@ -6,6 +6,7 @@ import base64
 import gzip
 import io
 import json
+import os
 import re
 import stat
 import tarfile
@@ -332,6 +333,18 @@ def test_nobody_else_may_read_it_and_the_page_is_whole_by_itself(tmp_path: Path)
     assert {it.uname for it in entries} == {""}
     assert not re.search(rb"(?:src|href)=|url\(", (tmp_path / "work/index.html").read_bytes())
     assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_what_a_run_left_that_was_cut_off_goes(tmp_path: Path) -> None:
+    old, young, other = tmp_path / ".trial-1", tmp_path / ".trial-2", tmp_path / ".another-1"
+    for path in (old, young, other):
+        (path / "hosts").mkdir(parents=True)
+    partial = tmp_path / ".trial-1.tar.gz.partial"
+    partial.touch()
+    for path in (old, other, partial):
+        os.utime(path, (1, 1))
+    bundle(tmp_path, {"core-1": sent(WELL)}, one_host())
+    assert [path for path in (old, young, other, partial) if path.exists()] == [young, other]
 
 
 def test_what_a_host_says_of_itself_is_no_html(tmp_path: Path) -> None:

@@ -31,10 +31,16 @@ _NAME = rf"(?P<name>(?:{WORDS})[\w.-]*)"
 _VALUE = r'(?P<value>\\*"(?:[^"\\\n]|\\[^"\n])*\\*"|\'[^\'\n]*\'|[^\s,;}}"\']+)'
 #: name=value and "name": "value", anywhere.
 ASSIGNED = re.compile(rf"{_NAME}(?P<between>\\*[\"']?\s*[=:]\s*){_VALUE}", re.IGNORECASE)
-#: A line of a file of settings: the name, then the rest of the line.
-LINE = re.compile(
-    rf"^[ \t]*[\"']?[\w.-]*?{_NAME}(?P<between>[\"']?[ \t]*[=: \t][ \t]*)(?P<value>\S[^\n]*)$",
-    re.IGNORECASE | re.MULTILINE,
+#: In a file of settings: the name, then the rest of the line; after a blank only as its first word.
+SETTINGS = (
+    re.compile(
+        rf"^[ \t]*[\"']?[\w.-]*?{_NAME}(?P<between>[\"']?[ \t]+)(?P<value>[^\s=:][^\n]*)$",
+        re.IGNORECASE | re.MULTILINE,
+    ),
+    re.compile(
+        rf"{_NAME}(?P<between>[\"']?[ \t]*[=:][ \t]*)(?P<value>\S[^\n]*)$",
+        re.IGNORECASE | re.MULTILINE,
+    ),
 )
 USER = re.compile(
     r"(?P<scheme>\b[a-z][a-z0-9+.-]{1,20}://)(?P<value>[^\s/@\"'<>]+)@", re.IGNORECASE
@@ -73,7 +79,7 @@ class Redactor:
         forms = {
             form
             for value in values
-            for line in value.splitlines()
+            for line in value.split("\n")
             if len(line.strip()) >= SHORTEST
             for form in forms_of(line.strip())
         }
@@ -95,8 +101,8 @@ class Redactor:
         if "://" in text:
             text = USER.sub(rf"\g<scheme>{MARK}@", text)
             text = QUERY.sub(rf"\g<url>?{MARK}", text)
-        if settings:
-            text = LINE.sub(_without_value, text)
+        for setting in SETTINGS if settings else ():
+            text = setting.sub(_without_value, text)
         text = ASSIGNED.sub(_without_value, text)
         text = MADE.sub(MARK, text)
         text = PEM_LINE.sub(MARK, text)
@@ -122,12 +128,10 @@ def _without_value(match: re.Match[str]) -> str:
 
 def secrets_in(text: str) -> Iterator[str]:
     """Yield what a file of settings holds of secrets, by the names of its settings."""
-    for match in LINE.finditer(text):
-        if not NO_SECRET.search(match["name"]):
-            yield from _bare(match["value"])
-    for match in ASSIGNED.finditer(text):
-        if not NO_SECRET.search(match["name"]):
-            yield from _bare(match["value"])
+    for expression in (*SETTINGS, ASSIGNED):
+        for match in expression.finditer(text):
+            if not NO_SECRET.search(match["name"]):
+                yield from _bare(match["value"])
     yield from url_secrets(text)
 
 

@@ -7,7 +7,9 @@ import json
 import secrets
 
 import pytest
-from support_redact import MARK, Redactor, secrets_in
+from hypothesis import given
+from hypothesis import strategies as st
+from support_redact import MARK, SHORTEST, Redactor, secrets_in
 
 KNOWN = ["hunter2-hunter2", 'a "quoted" $ecret/', "line one\nline two of it"]
 
@@ -72,6 +74,8 @@ def test_what_its_name_gives_away_goes(redactor: Redactor, text: str, clean: str
         ("ssl.keystore.password=pl an;ted", "ssl.keystore.password=***"),
         ('a.sasl.jaas.config=x required username="u" password="p";', "a.sasl.jaas.config=***"),
         ('      auth_password: "planted"', "      auth_password: ***"),
+        ('Environment="TOKEN=pl an,ted" A=1', 'Environment="TOKEN=***'),
+        ("# the password of user kafka", "# the password of user kafka"),
     ],
 )
 def test_a_line_of_settings_keeps_its_name(redactor: Redactor, line: str, clean: str) -> None:
@@ -120,6 +124,18 @@ def test_what_is_wrong_with_a_field_stays(redactor: Redactor) -> None:
 def test_data_keeps_its_shape(redactor: Redactor) -> None:
     data = {"a": ["hunter2-hunter2", 7, None, True], "hunter2-hunter2": {"b": "tt7654321"}}
     assert redactor.data(data) == {"a": [MARK, 7, None, True], MARK: {"b": "tt***"}}
+
+
+@given(
+    secret=st.text(st.characters(codec="ascii", exclude_characters="*\n"), min_size=6, max_size=20),
+    around=st.text(max_size=20),
+    settings=st.booleans(),
+)
+def test_no_text_around_it_keeps_a_known_secret(secret: str, around: str, settings: bool) -> None:
+    known = secret.strip()
+    if len(known) >= SHORTEST:
+        clean = Redactor([secret]).text(f"{around}{known}{around}{known}", settings)
+        assert known not in clean
 
 
 def test_secrets_of_a_file_are_found_by_their_names() -> None:

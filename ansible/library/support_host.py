@@ -140,6 +140,13 @@ class Pack:
         self.add(name, said.text, said.cut, said.problem)
         return said
 
+    def part(self, name: str, take: Callable[..., None], *arguments: Any) -> None:
+        """Take a part; where that fails, as it may on a broken host, say so and go on."""
+        try:
+            take(self, *arguments)
+        except Exception as error:
+            self.add(name, b"", problem=f"{type(error).__name__}: {error}")
+
     def archive(self) -> bytes:
         """The whole, as a tar archive by gzip."""
         told = {
@@ -161,7 +168,7 @@ class Pack:
 def own_secrets() -> list[str]:
     """The secrets that the files of this host hold."""
     found: list[str] = []
-    for path in (*CONFIGURATION, *SECRET_SETTINGS, *map(str, unit_files())):
+    for path in (*CONFIGURATION, *SECRET_SETTINGS, *settings_of_units()):
         try:
             text = read_file(path, PIECE).decode(errors="replace")
         except OSError:  # this host has no such file
@@ -180,11 +187,16 @@ def own_secrets() -> list[str]:
     return [it for it in found if not it.startswith("/")]
 
 
-def take_files(pack: Pack) -> None:
-    """Settings, units with what was added to them, and what programs say of themselves."""
+def settings_of_units() -> list[str]:
+    """The files of units, and those that were added to them."""
     units = unit_files()
     added = [path for unit in units for path in sorted(Path(f"{unit}.d").glob("*.conf"))]
-    for path in (*CONFIGURATION, *map(str, units), *map(str, added)):
+    return [str(path) for path in (*units, *added)]
+
+
+def take_files(pack: Pack) -> None:
+    """Settings, units with what was added to them, and what programs say of themselves."""
+    for path in (*CONFIGURATION, *settings_of_units()):
         take_file(pack, path, settings=True)
     for pattern in STATE_FILES:
         for path in matching(pattern):
@@ -291,8 +303,12 @@ def filesystems(pack: Pack) -> list[dict[str, Any]]:
         ]
         said = run(command, PIECE, max(1, pack.seconds()))
         for line in said.text.decode(errors="replace").splitlines()[1:]:
-            kind, size, free, used, inodes, mount = line.split(None, 5)
-            if not used.endswith("%") or mount.startswith(("/run", "/dev", "/sys", "/proc")):
+            fields = line.split(None, 5)
+            # Not what it says of those that it cannot ask, nor those of the system's own.
+            if len(fields) < 6 or not fields[3].endswith("%"):
+                continue
+            kind, size, free, used, inodes, mount = fields
+            if mount.startswith(("/run", "/dev", "/sys", "/proc")):
                 continue
             found.append(
                 {
@@ -492,13 +508,13 @@ def main() -> None:
     pack = Pack(given["megabytes"] * 1024 * 1024, given["seconds"])
     pack.facts["name"] = socket.gethostname()
     pack.redactor = Redactor(own_secrets())
-    take_states(pack)
-    take_files(pack)
+    pack.part("states", take_states)
+    pack.part("files", take_files)
     if given["threads"]:
-        take_threads(pack)
-    take_journals(pack, given["since"])
-    take_metrics(pack, given["prometheus_port"])
-    take_commands(pack)
+        pack.part("threads", take_threads)
+    pack.part("journal", take_journals, given["since"])
+    pack.part("metrics", take_metrics, given["prometheus_port"])
+    pack.part("system", take_commands)
     pack.facts["seconds"] = round(given["seconds"] - pack.seconds(given["seconds"]), 1)
     told["content"] = base64.b64encode(pack.archive()).decode()
     module.exit_json(refused="", **told)

@@ -106,6 +106,30 @@ def test_a_pack_is_never_larger_than_its_bound_and_says_what_it_lacks() -> None:
         assert json.load(file)["taken"] <= 1000
 
 
+def test_a_part_that_fails_is_told_and_the_rest_is_taken() -> None:
+    pack = host.Pack(1000, 60)
+
+    def fail(_: Any, what: str) -> None:
+        raise ValueError(f"no {what}")
+
+    pack.part("states", fail, "answer")
+    pack.part("files", lambda it: it.add("one", b"1\n"))
+    assert pack.notes == [{"file": "states", "cut": 0, "problem": "ValueError: no answer"}]
+    assert list(pack.files) == ["one"]
+
+
+def test_disks_are_read_past_what_df_complains_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = (
+        b"Type 1B-blocks Avail Use% IUse% Mounted on\n"
+        b"df: /mnt/gone: Transport endpoint is not connected\n"
+        b"ext4 1000 400 60% 7% /var/lib/with a blank\n"
+        b"tmpfs 1000 400 60% - /run/lock\n"
+    )
+    monkeypatch.setattr(host, "run", lambda command, *_: host.Said(said * ("--local" in command)))
+    (disk,) = host.filesystems(host.Pack(1000, 60))
+    assert (disk["mount"], disk["used_percent"]) == ("/var/lib/with a blank", 60)
+
+
 def test_errors_are_counted_in_all_of_a_journal_and_told_apart() -> None:
     lines = host.Lines()
     journal = (

@@ -7,6 +7,9 @@ import io
 import json
 import re
 import tarfile
+import threading
+import urllib.parse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from hosts import ROOT
 
 from ..ansible.modules import load, load_utility
 from ..producer.bad_server import serving
+from ..producer.broker import free_port
 
 load_utility("support_redact")
 sources = load_utility("support_sources")
@@ -159,6 +163,48 @@ def test_metrics_are_a_line_a_series() -> None:
         'up{instance="core-1"} 1 0',
         'lag{instance="core-1"} - 7',
     ]
+
+
+class PrometheusHandler(BaseHTTPRequestHandler):
+    """Answers as Prometheus does; of the job `large` there is more than may be taken."""
+
+    def do_GET(self) -> None:
+        path, _, query = self.path.partition("?")
+        asked = urllib.parse.parse_qs(query)
+        if path.endswith("/alerts"):
+            labels = [{"alertname": name} for name in ("Watchdog", "KafkaDown")]
+            data: Any = {"alerts": [{"labels": it, "state": "firing"} for it in labels]}
+        elif path.endswith("/values"):
+            data = ["large", "node"]
+        else:
+            assert int(asked["end"][0]) - int(asked["start"][0]) == 3600
+            series = 5000 if asked["query"] == ['{job="large"}'] else 1
+            metric = {"__name__": "up", "job": asked["query"][0]}
+            data = {"result": [{"metric": metric, "values": [[60, "1"]]}] * series}
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"data": data}).encode())
+
+    def log_message(self, *said: object) -> None:
+        """Say nothing."""
+
+
+def test_the_last_hour_comes_from_prometheus_and_is_bounded() -> None:
+    pack = host.Pack(100_000, 60)
+    with ThreadingHTTPServer(("127.0.0.1", 0), PrometheusHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        host.take_metrics(pack, server.server_address[1])
+        server.shutdown()
+    assert [it["labels"]["alertname"] for it in pack.facts["alerts"]] == ["KafkaDown"]
+    assert "up{job=" in pack.files["metrics/last-hour-node.txt"].decode()
+    assert len(pack.files["metrics/last-hour-large.txt"]) <= 100_000 * host.METRICS
+    assert [note["file"] for note in pack.notes] == ["metrics/last-hour-large.txt"]
+
+
+def test_a_prometheus_that_does_not_answer_is_told() -> None:
+    pack = host.Pack(100_000, 60)
+    host.take_metrics(pack, free_port())
+    assert {note["file"] for note in pack.notes} == {"metrics/alerts.json", "metrics"}
 
 
 def test_what_hosts_serve_is_bounded_and_what_does_not_answer_is_told() -> None:

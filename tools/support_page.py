@@ -18,7 +18,7 @@ th, td { text-align: left; padding: .25em .8em .25em 0; vertical-align: top; }
 pre { background: #f5f5f5; padding: 1em; overflow-x: auto; font-size: 13px; }
 code { font-size: 13px; }
 .critical { color: #a40000; font-weight: 600; } .warning { color: #8a5a00; font-weight: 600; }
-.note { color: #555; }
+.note { color: #555; } .host { white-space: nowrap; }
 """
 WORDS = {CRITICAL: "wrong", WARNING: "look at this", NOTE: "note"}
 
@@ -72,6 +72,11 @@ def code(text: str) -> str:
     return f"<code>{escape(text)}</code>" if text else ""
 
 
+def named(host: str) -> str:
+    """Return a host's name, which stays on one line."""
+    return f'<span class="host">{escape(host)}</span>'
+
+
 def file_of(finding: Finding) -> str:
     """Return where in the archive to read on."""
     if not finding.file:
@@ -89,7 +94,7 @@ def wrong(found: list[Finding]) -> Iterator[str]:
         (
             [
                 f'<span class="{it.level}">{WORDS[it.level]}</span>',
-                escape(it.host or "all"),
+                named(it.host or "all"),
                 escape(it.text),
                 code(file_of(it)),
             ]
@@ -102,7 +107,7 @@ def hosts(bundle: Bundle) -> Iterator[str]:
     """Yield a line for each host."""
     rows = []
     for host, why in bundle.silent.items():
-        rows.append([escape(host), f'<span class="critical">{escape(why)}</span>', "", "", "", ""])
+        rows.append([named(host), f'<span class="critical">{escape(why)}</span>', "", "", "", ""])
     for host, said in bundle.hosts.items():
         memory = said.get("memory_kb", {})
         disks = [
@@ -113,7 +118,7 @@ def hosts(bundle: Bundle) -> Iterator[str]:
         load = said.get("load")
         rows.append(
             [
-                escape(host),
+                named(host),
                 f"up for {said.get('uptime_seconds', 0) / 3600:.1f} h",
                 f"{load[1]:.1f} on {said['processors']}" if load else "",
                 " of ".join(
@@ -136,7 +141,7 @@ def units(bundle: Bundle) -> Iterator[str]:
             memory = it.get("MemoryCurrent", "")
             rows.append(
                 [
-                    escape(host),
+                    named(host),
                     escape(name),
                     escape(state),
                     escape(it.get("UnitFileState", "")),
@@ -155,7 +160,7 @@ def errors(bundle: Bundle) -> Iterator[str]:
         for name, it in said.get("errors", {}).items():
             often = "<br>".join(f"{many} x {code(text)}" for many, text in it["examples"])
             rows.append(
-                (it["count"], [escape(host), escape(name), str(it["count"]), it["last"], often])
+                (it["count"], [named(host), escape(name), str(it["count"]), it["last"], often])
             )
     ordered = [row for _, row in sorted(rows, key=lambda it: -it[0])]
     yield from table(["host", "journal", "lines", "last", "the most frequent"], ordered)
@@ -187,11 +192,11 @@ def left_out(bundle: Bundle) -> Iterator[str]:
     rows: list[list[str]] = []
     for host, said in bundle.hosts.items():
         sizes = f"{said.get('taken', 0):,} of at most {said.get('limit', 0):,} bytes"
-        rows.append([escape(host), "all", sizes, f"in {said.get('seconds', 0)} s"])
+        rows.append([named(host), "all", sizes, f"in {said.get('seconds', 0)} s"])
         for note in said.get("notes", []):
             cut = f"{note['cut']:,} bytes left out" if note["cut"] else ""
-            rows.append([escape(host), code(note["file"]), cut, escape(note["problem"])])
-    yield "<p>Of journals the earliest lines are left out, of other files the last.</p>"
+            rows.append([named(host), code(note["file"]), cut, escape(note["problem"])])
+    yield "<p>Of journals and commands the earliest lines are left out, of files the last.</p>"
     yield from table(["host", "file", "size", ""], rows)
 
 

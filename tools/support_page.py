@@ -214,6 +214,6 @@ def summary(found: list[Finding]) -> Iterator[str]:
     bad: list[Any] = [it for it in found if it.level != NOTE]
     for it in bad:
         where = f"{it.host}: " if it.host else ""
-        yield f"{WORDS[it.level]:<13} {where}{it.text}"
+        yield f"{WORDS[it.level]:<13} {where}{' '.join(it.text.split())}"
     if not bad:
         yield "Nothing looks wrong that the index looks for."

@@ -53,7 +53,7 @@ def siblings(role: Path) -> set[str]:
 
 
 def folders(role: Path) -> set[str]:
-    """What the releases that a role installs are made of, beside roles/."""
+    """What a role copies, and what its releases are made of, beside roles/."""
     found = {"artifacts/"} if "release" in siblings(role) | {role.name} else set()
     for _, variables in imports(role):
         release = RELEASES.get(variables.get("release_name", ""))
@@ -61,7 +61,8 @@ def folders(role: Path) -> set[str]:
             found.add(f"{release.package.relative_to(ROOT).parts[0]}/")
         if isinstance(release, WheelsRelease):
             found.add("requirements.txt")
-    return found
+    copied = re.findall(r"role_path \}\}/\.\./\.\./([\w-]+/)", str(tasks_of(role)))
+    return found | set(copied)
 
 
 def plays(role: Path) -> list[dict[str, Any]]:

@@ -82,6 +82,7 @@ class Form(Row):
 
 
 AWS = "needs an account of AWS; tests/terraform/test_aws.py applies the same to a stand-in"
+GRAFANA = "needs Grafana, which no registry has; roles/grafana/molecule has a stand-in for it"
 MACHINES = "needs virtual machines that run; tests/terraform/test_libvirt.py makes one"
 MONITORED = "for hosts that serve metrics; tests/roles says whether the units run"
 SECURED = "needs certificates; tests/roles/test_certificates.py starts the same"
@@ -111,6 +112,11 @@ ROWS: list[Row] = [
     Proven("make secrets*", "Makefile", "hosts artifacts sample secrets"),
     Proven("make env*", "tests/tools/test_environment.py", "def test_an_environment_says_what"),
     Proven("echo 'pipeline_monitoring: true' >>*", "tools/test", "pipeline_monitoring: true"),
+    Form("echo 'pipeline_grafana: true' >>*", GRAFANA),
+    Form("ssh -F inventories/local/.ssh/config -L 3000:*", GRAFANA),
+    Proven(
+        ".venv/bin/python tools/grafana.py", "tests/monitoring/test_grafana.py", "grafana.written()"
+    ),
     Form("*make up*TARGET=aws*", AWS),
     Form("make up TARGET=libvirt", MACHINES),
     Form("make up DATASET=imdb", "downloads the real dumps; the same is done with generated ones"),

@@ -375,6 +375,24 @@ WRONG: list[tuple[str, dict[str, Any], list[tuple[str, ...]]]] = [
         {"exporters_sources": [{"path": "a", "url": "https://127.0.0.1:4440/"}]},
         [("by https", "exporters_ca")],
     ),
+    (
+        "grafana",
+        {
+            "grafana_settings": "etc",
+            "grafana_unit": "a.service",
+            "grafana_prometheus_url": "localhost:9406",
+            "grafana_scrape_seconds": 0,
+            "grafana_title": "$HOME",
+        },
+        [
+            ("grafana_settings is 'etc'", "/etc/grafana"),
+            ("grafana_unit is 'a.service'", "without its ending"),
+            ("grafana_prometheus_url is 'localhost:9406'", "http://"),
+            ("grafana_scrape_seconds is '0'", "from 1 up"),
+            ("grafana_title is '$HOME'", "without quotes"),
+        ],
+    ),
+    ("grafana", {"grafana_unit": "nowhere"}, [("no unit nowhere", "Nothing was changed")]),
     ("prometheus", {"prometheus_retention_mb": "lots"}, [("prometheus_retention_mb", INT)]),
     (
         "prometheus",
@@ -595,6 +613,11 @@ def test_what_turns_security_off_must_say_so(tmp_path: Path, given: str, told: s
     message = check(tmp_path, given)
     assert told in message
     assert "neither true nor false" in message
+
+
+def test_dashboards_without_numbers_are_refused(tmp_path: Path) -> None:
+    message = check(tmp_path, "pipeline_grafana=true")
+    assert "pipeline_grafana is true, and pipeline_monitoring is false" in message
 
 
 @pytest.mark.parametrize("secret", ["", None, "short"])

@@ -21,31 +21,17 @@ from imdb_producer.metrics import StatusCollector
 from imdb_producer.status import Status
 from imdb_streaming.metrics import MetricsServer
 
-from .test_alerts import STATUS
+from ..grafana_queries import FILES, asked, load, panels, raw_queries
+from .test_alerts import STATUS, promtool
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAFANA = ROOT / "monitoring/grafana"
-FILES = sorted((GRAFANA / "dashboards").glob("*.json"))
 SCHEMA = Path(__file__).parent / "grafana_schema"
 QUERY: Any = STATUS["query"]
 #: Columns of Grafana's grid.
 COLUMNS = 24
 
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-
-
-def load(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
-def panels(path: Path) -> list[dict[str, Any]]:
-    """The panels of a dashboard, without the rows between them."""
-    return [panel for panel in load(path)["panels"] if panel["type"] != "row"]
-
-
-def queries(path: Path) -> list[str]:
-    return [target["expr"] for panel in panels(path) for target in panel["targets"]]
 
 
 def test_what_is_committed_is_what_the_code_writes() -> None:
@@ -97,8 +83,11 @@ def test_each_panel_says_what_it_is(path: Path) -> None:
 
 @each_file
 def test_panels_ask_the_data_source_that_is_chosen(path: Path) -> None:
-    sources = {json.dumps(panel["datasource"], sort_keys=True) for panel in panels(path)}
-    assert sources == {'{"type": "prometheus", "uid": "${datasource}"}'}
+    chosen = {"type": "prometheus", "uid": "${datasource}"}
+    for panel in panels(path):
+        assert [panel["datasource"], *(it["datasource"] for it in panel["targets"])] == [chosen] * (
+            1 + len(panel["targets"])
+        ), panel["title"]
 
 
 @each_file
@@ -124,9 +113,21 @@ def test_each_is_another() -> None:
 
 @each_file
 def test_variables_of_queries_are_those_of_the_dashboard(path: Path) -> None:
-    used = set(re.findall(r"\$(?!__)(\w+)", " ".join(queries(path))))
+    used = set(re.findall(r"\$(?!__)(\w+)", " ".join(raw_queries(path))))
     given = {it["name"] for it in load(path)["templating"]["list"]}
     assert used == given - {"datasource"}
+
+
+@each_file
+def test_prometheus_takes_every_query(path: Path, tmp_path: Path) -> None:
+    rules = [{"record": "asked", "expr": query} for query in asked(path, 15)]
+    file = tmp_path / "asked.yml"
+    # A group each: in one, rules of the same name would be duplicates.
+    groups = [{"name": f"{number}", "rules": [rule]} for number, rule in enumerate(rules)]
+    file.write_text(yaml.safe_dump({"groups": groups}), encoding="utf-8")
+    checked = promtool("check", "rules", "--lint=none", file)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert f"{len(rules)} rules found" in checked.stdout
 
 
 def served() -> set[str]:
@@ -155,13 +156,13 @@ def kept() -> list[str]:
 
 @each_file
 def test_every_metric_that_a_panel_names_is_served(path: Path) -> None:
-    named = set(re.findall(r"\b(?:kafka|zookeeper|imdb_\w+?)_\w+", " ".join(queries(path))))
+    named = set(re.findall(r"\b(?:kafka|zookeeper|imdb_\w+?)_\w+", " ".join(raw_queries(path))))
     assert named - served() - {"imdb_certificate_end_timestamp_seconds"} == set()
 
 
 @each_file
 def test_every_metric_of_sparks_that_a_panel_names_is_kept(path: Path) -> None:
-    named = set(re.findall(r"\bmetrics_(?!executor_)\w+", " ".join(queries(path))))
+    named = set(re.findall(r"\bmetrics_(?!executor_)\w+", " ".join(raw_queries(path))))
     patterns = kept()
     assert [it for it in named if not any(re.fullmatch(rule, it) for rule in patterns)] == []
 

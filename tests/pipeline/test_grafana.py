@@ -24,7 +24,8 @@ import json, sys, urllib.error, urllib.parse, urllib.request as r
 def ask(query):
     url = sys.argv[1] + "/api/v1/query?" + urllib.parse.urlencode({"query": query})
     try:
-        return json.load(r.urlopen(url, timeout=20))["data"]["result"]
+        found = json.load(r.urlopen(url, timeout=20))["data"]["result"]
+        return [it for it in found if it["value"][1] != "NaN"]
     except urllib.error.HTTPError as error:
         return json.load(error)["error"]
 print(json.dumps({query: ask(query) for query in json.loads(sys.argv[2])}))

@@ -229,7 +229,7 @@ def _cluster(board: Dashboard) -> None:
                 "{{executor_id}}": "sum by (executor_id) "
                 f"({rate('metrics_executor_totalGCTime_seconds_total')})"
             },
-            "Share of the time, over all their tasks.",
+            "Share of the time, over all their tasks. Spark counts the driver among them.",
             unit=SHARE,
         )
     )

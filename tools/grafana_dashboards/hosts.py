@@ -83,7 +83,7 @@ def _now(board: Dashboard) -> None:
         (
             "First certificate ends in",
             f"min(imdb_certificate_end_timestamp_seconds{{{_HERE}}}) - time()",
-            "No number where the pipeline is not secured. make rotate renews them.",
+            "No number where the pipeline is not secured. A deployment renews what ends soon.",
             SECONDS,
             thresholds(RED, (7 * _DAY, ORANGE), (21 * _DAY, GREEN)),
         ),

@@ -620,17 +620,64 @@ def test_dashboards_without_numbers_are_refused(tmp_path: Path) -> None:
     assert "pipeline_grafana is true, and pipeline_monitoring is false" in message
 
 
-@pytest.mark.parametrize("secret", ["", None, "short"])
-def test_spark_is_not_secured_without_a_secret(tmp_path: Path, secret: str | None) -> None:
-    given = {"pipeline_security": True, "secret_spark": secret}
-    assert "secret_spark has less than 16" in check(tmp_path, json.dumps(given))
+def of_check(*names: str) -> list[dict[str, Any]]:
+    """Tasks of ansible/check.yml, each for every host: all of it takes five times as long."""
+    (play,) = yaml.safe_load((ROOT / "ansible/check.yml").read_text(encoding="utf-8"))
+    tasks = {task["name"]: task for task in play["tasks"]}
+    return [{key: it for key, it in tasks[name].items() if key != "run_once"} for name in names]
+
+
+def run_tasks(
+    folder: Path,
+    tasks: list[dict[str, Any]],
+    hosts: dict[str, dict[str, Any]],
+    environment: dict[str, str] | None = None,
+) -> dict[str, str]:
+    """Run tasks on hosts that are this machine; return what those say that refuse."""
+    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    inventory = {"all": {"hosts": hosts, "vars": here}}
+    (folder / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
+    play = {"hosts": "all", "gather_facts": False, "tasks": tasks}
+    (folder / "play.yml").write_text(yaml.safe_dump([play]), encoding="utf-8")
+    done = ansible_playbook(
+        "-i", folder / "hosts.yml", folder / "play.yml", environment=environment
+    )
+    ended = re.findall(r"^(\S+) +: ok=\d+ .* unreachable=0 ", done.stdout, re.MULTILINE)
+    assert sorted(ended) == sorted(hosts), done.stdout + done.stderr
+    return refusals(done.stdout)
+
+
+NO_SECRET = "secret_spark has less than 16"
+
+
+def test_spark_is_not_secured_without_a_secret(tmp_path: Path) -> None:
+    given = {"pipeline_security": True, "secret_spark": "short"}
+    assert NO_SECRET in check(tmp_path, json.dumps(given))
+
+
+def test_a_secret_of_spark_that_is_empty_is_none(tmp_path: Path) -> None:
+    secrets = {"empty": "", "none": None, "short": "short", "long": SECRET}
+    hosts = {name: {"pipeline_tls": True, "secret_spark": it} for name, it in secrets.items()}
+    said = run_tasks(tmp_path, of_check("Check that Spark has its secret"), hosts)
+    assert {name for name, it in said.items() if NO_SECRET in it} == {"empty", "none", "short"}
+    assert "long" not in said
 
 
 @pytest.mark.parametrize("zone", ["UTC0", "CET-1", "IST-5:30", "EST5"])
 def test_a_clock_that_is_right_is_taken_in_any_time_zone(tmp_path: Path, zone: str) -> None:
-    # What ends it after the clock was looked at.
-    message = check(tmp_path, "producer_msgs_per_sec=ten", environment={"TZ": zone})
-    assert FLOAT in message
+    gather, compare = of_check("Gather what little is asked for", "Check the clock")
+    # As of a host that is an hour behind.
+    behind = {
+        "ansible.builtin.set_fact": {
+            "date_time": {"epoch": "{{ ansible_facts.date_time.epoch | int - 3600 }}"},
+            "cacheable": True,
+        },
+        "when": "inventory_hostname == 'behind'",
+    }
+    hosts: dict[str, dict[str, Any]] = {"right": {}, "behind": {}}
+    said = run_tasks(tmp_path, [gather, behind, compare], hosts, {"TZ": zone})
+    assert set(said) == {"behind"}
+    assert re.match(r"The clock of behind is 36\d\d s behind this machine's", said["behind"])
 
 
 def test_the_sum_of_what_is_asked_is_compared_with_what_the_machine_has(tmp_path: Path) -> None:
@@ -659,7 +706,8 @@ def test_a_copy_of_an_environment_deploys_nothing_to_the_hosts_of_the_first(
         if number:
             record = {"folder": str(first), "id": number}
             (folder / ".identity").write_text(json.dumps(record), encoding="utf-8")
-    # What ends it where it is no copy.
-    message = check(second, "producer_msgs_per_sec=ten")
-    assert (f"{second} is a copy of {first}" in message) == refused
-    assert (FLOAT in message) != refused
+    if refused:
+        assert f"{second} is a copy of {first}" in check(second)
+    else:
+        tasks = of_check("Check that the environment is no copy of another")
+        assert run_tasks(second, tasks, {"here": {}}) == {}

@@ -7,35 +7,33 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def written(role: str, folder: Path, user: str) -> tuple[str, str]:
-    """Return the file that a role writes a user's password to, and what the service is told."""
+def written(role: str, folder: Path, *users: str) -> list[tuple[str, str]]:
+    """Return the file that a role writes each user's password to, and what the service is told."""
     role_files = ROOT / "roles" / role
-    settings = {"src": str(role_files / f"templates/{role}.env.j2"), "dest": str(folder / "env")}
-    given = {
-        f"{role}_user_name": user,
-        f"{role}_password": "a-password",
-        f"{role}_ca": "/ca.pem",
-    }
-    tasks = [
-        *(
-            {"ansible.builtin.include_vars": str(role_files / name)}
-            for name in ("defaults/main.yml", "vars/main.yml")
-        ),
-        {"ansible.builtin.set_fact": given},
-        {"ansible.builtin.template": settings},
-        {
-            "ansible.builtin.copy": {
-                "content": f"{{{{ __{role}_password_files | to_json }}}}",
-                "dest": str(folder / "files"),
-            }
-        },
+    tasks: list[dict[str, Any]] = [
+        {"ansible.builtin.include_vars": str(role_files / name)}
+        for name in ("defaults/main.yml", "vars/main.yml")
     ]
+    for user in users:
+        given = {
+            f"{role}_user_name": user,
+            f"{role}_password": "a-password",
+            f"{role}_ca": "/ca.pem",
+        }
+        settings = {"src": str(role_files / f"templates/{role}.env.j2")}
+        files = {"content": f"{{{{ __{role}_password_files | to_json }}}}"}
+        tasks += [
+            {"ansible.builtin.set_fact": given},
+            {"ansible.builtin.template": settings | {"dest": str(folder / f"{user}.env")}},
+            {"ansible.builtin.copy": files | {"dest": str(folder / f"{user}.files")}},
+        ]
     play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}]
     (folder / "play.yml").write_text(json.dumps(play), encoding="utf-8")
     (folder / "ansible.cfg").touch()
@@ -53,15 +51,17 @@ def written(role: str, folder: Path, user: str) -> tuple[str, str]:
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    (file,) = json.loads((folder / "files").read_text())
-    lines = (folder / "env").read_text().splitlines()
-    (told,) = (it for it in lines if it.startswith("KAFKA_SASL_PASSWORD_FILE="))
-    return str(file["dest"]), told.partition("=")[2].strip('"')
+    found = []
+    for user in users:
+        (file,) = json.loads((folder / f"{user}.files").read_text())
+        lines = (folder / f"{user}.env").read_text().splitlines()
+        (told,) = (it for it in lines if it.startswith("KAFKA_SASL_PASSWORD_FILE="))
+        found.append((str(file["dest"]), told.partition("=")[2].strip('"')))
+    return found
 
 
 @pytest.mark.parametrize("role", ["streaming", "producer"])
 def test_a_new_user_leaves_the_password_of_the_one_before(role: str, tmp_path: Path) -> None:
-    before, told_before = written(role, tmp_path, role)
-    after, told_after = written(role, tmp_path, f"{role}-2")
+    (before, told_before), (after, told_after) = written(role, tmp_path, role, f"{role}-2")
     assert (before, after) == (told_before, told_after)
     assert before != after

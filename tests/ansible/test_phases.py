@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from itertools import pairwise
@@ -184,6 +185,18 @@ def test_both_kinds_of_flows_hold_on_the_way(tmp_path: Path, phase: str, kinds: 
     assert any("secured" not in flow for flow in found)
 
 
+@pytest.fixture(scope="module")
+def playbooks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The playbooks, with steps that fail: a deployment in each takes seconds to be read."""
+    folder = tmp_path_factory.mktemp("playbooks")
+    shutil.copytree(ROOT / "ansible", folder / "ansible", symlinks=True)
+    (folder / "roles").symlink_to(ROOT / "roles")
+    step = [{"hosts": "all", "tasks": [{"ansible.builtin.fail": {"msg": "a step has begun"}}]}]
+    for name in ("switch_security_step.yml", "rotate_step.yml"):
+        (folder / "ansible" / name).write_text(yaml.safe_dump(step), encoding="utf-8")
+    return folder / "ansible"
+
+
 @pytest.mark.parametrize(
     ("playbook", "given", "told"),
     [
@@ -207,7 +220,7 @@ def test_both_kinds_of_flows_hold_on_the_way(tmp_path: Path, phase: str, kinds: 
     ids=["nothing deployed", "rotation", "new hosts", "switch"],
 )
 def test_what_does_not_fit_is_refused(
-    tmp_path: Path, playbook: str, given: dict[str, Any], told: str
+    tmp_path: Path, playbooks: Path, playbook: str, given: dict[str, Any], told: str
 ) -> None:
     groups = ("zookeeper", "kafka", "spark_master", "spark_worker", "streaming", "producer")
     hosts = {"localhost": {"ansible_connection": "local"}}
@@ -218,7 +231,7 @@ def test_what_does_not_fit_is_refused(
         [
             Path(sys.executable).with_name("ansible-playbook"),
             *("-i", SHARED, "-i", tmp_path / "hosts.yml", "-e", json.dumps(given | here)),
-            ROOT / "ansible" / playbook,
+            playbooks / playbook,
         ],
         cwd=tmp_path,
         env={name: it for name, it in os.environ.items() if not name.startswith("ANSIBLE_")},
@@ -230,3 +243,4 @@ def test_what_does_not_fit_is_refused(
     )
     assert done.returncode != 0
     assert told in " ".join(done.stdout.split()), done.stdout + done.stderr
+    assert "a step has begun" not in done.stdout

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from .modules import ROOT, load
 
@@ -156,18 +158,33 @@ for _ in range(2):
     assert left == ["kept", f"{data}:", "deep", "", f"{data}/deep:", "mounted"]
 
 
-def remove(folder: Path, **arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the role on this machine, with arguments as -e gives them: text."""
-    play = folder / "play.yml"
-    play.write_text(
-        "- hosts: localhost\n  gather_facts: false\n  connection: local\n  roles: [removal]\n"
-    )
-    command = ["ansible-playbook", "--inventory=localhost,", str(play)]
-    command += ["-e", json.dumps({"removal_data": [str(folder / "data")]})]
-    for name, value in arguments.items():
-        command += ["-e", f"removal_{name}={value}"]
-    return subprocess.run(
-        command,
+#: Two words, as -e gives them: text. Whether the role refuses, and whether the data stays.
+WORDS = {
+    "asked": ({"data_asked": "true", "data_confirmed": "false"}, True, True),
+    "confirmed": ({"data_asked": "false", "data_confirmed": "true"}, False, True),
+    "both": ({"data_asked": "true", "data_confirmed": "true"}, False, False),
+    "check": ({"data_asked": "true", "data_confirmed": "true", "check_only": "true"}, False, True),
+}
+
+
+@pytest.fixture(scope="module")
+def removed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Run the role on this machine with each of WORDS, in one run; return the data, and its words.
+
+    Each is a host, and has a folder of its name.
+    """
+    folder = tmp_path_factory.mktemp("removal")
+    hosts = {}
+    for case, (words, _, _) in WORDS.items():
+        (folder / case).mkdir()
+        given = {f"removal_{name}": value for name, value in words.items()}
+        hosts[case] = given | {"removal_data": [str(folder / case)]}
+    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    inventory = {"all": {"hosts": hosts, "vars": here}}
+    (folder / "hosts.yml").write_text(yaml.safe_dump(inventory))
+    (folder / "play.yml").write_text("- hosts: all\n  gather_facts: false\n  roles: [removal]\n")
+    done = subprocess.run(
+        ["ansible-playbook", "-i", folder / "hosts.yml", folder / "play.yml"],
         cwd=ROOT,
         env=os.environ | {"ANSIBLE_STRATEGY": "linear", "ANSIBLE_NOCOLOR": "1"},
         capture_output=True,
@@ -175,28 +192,16 @@ def remove(folder: Path, **arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=120,
         check=False,
     )
+    return folder, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(
-    ("asked", "confirmed", "status", "stays"),
-    [
-        ("true", "false", 2, True),
-        ("false", "true", 0, True),
-        ("true", "true", 0, False),
-    ],
-)
-def test_data_goes_only_if_both_words_are_true(
-    tmp_path: Path, asked: str, confirmed: str, status: int, stays: bool
+@pytest.mark.parametrize("case", WORDS)
+def test_data_goes_only_if_both_words_are_true_and_it_is_no_check(
+    removed: tuple[Path, str], case: str
 ) -> None:
-    (tmp_path / "data").mkdir()
-    done = remove(tmp_path, data_asked=asked, data_confirmed=confirmed)
-    assert done.returncode == status, done.stdout
-    assert ("Nothing was removed" in done.stdout) == (status != 0)
-    assert (tmp_path / "data").exists() == stays
-
-
-def test_a_check_alone_removes_nothing(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    done = remove(tmp_path, data_asked="true", data_confirmed="true", check_only="true")
-    assert done.returncode == 0, done.stdout
-    assert (tmp_path / "data").exists()
+    folder, said = removed
+    _, refused, stays = WORDS[case]
+    assert re.search(rf"^{case} +: .* unreachable=0 +failed={int(refused)} ", said, re.M), said
+    told = re.search(rf" on {case} would be deleted for good\..* Nothing was removed", said)
+    assert bool(told) == refused, said
+    assert (folder / case).exists() == stays

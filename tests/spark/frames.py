@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
-import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import to_arrow_type
 from pyspark.sql.types import StructType
@@ -43,7 +42,6 @@ def assert_same_rows(
     expected_df: DataFrame,
     *,
     ordered: bool = False,
-    tolerance: float = 0.0,
 ) -> None:
     """Assert that two DataFrames have the same columns and types, and the same rows.
 
@@ -51,7 +49,6 @@ def assert_same_rows(
         actual_df: what the code under test made.
         expected_df: what it should have made.
         ordered: whether the order of rows counts.
-        tolerance: the most by which two floating-point numbers may differ.
     """
     actual_types, expected_types = (
         [(c, t) for c, t in df.dtypes] for df in (actual_df, expected_df)
@@ -60,9 +57,4 @@ def assert_same_rows(
     actual, expected = ([tuple(row) for row in df.collect()] for df in (actual_df, expected_df))
     if not ordered:
         actual, expected = sorted(actual, key=repr), sorted(expected, key=repr)
-    assert len(actual) == len(expected)
-    for actual_row, expected_row in zip(actual, expected, strict=True):
-        assert actual_row == tuple(
-            pytest.approx(value, rel=0, abs=tolerance) if isinstance(value, float) else value
-            for value in expected_row
-        )
+    assert actual == expected

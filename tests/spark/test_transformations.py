@@ -120,6 +120,34 @@ TEXTS: list[tuple[bytes | None, str]] = [
 ]
 
 
+#: Headers, and whether they name the event id "abc".
+EVENT_IDS: list[tuple[list[Header] | None, bool]] = [
+    ([("event_id", b"abc")], True),
+    ([("other", b"x"), ("event_id", b"first"), ("event_id", b"abc")], True),
+    ([("event_id", b"")], False),
+    ([("event_id", None)], False),
+    ([("event_id", b"\xff")], False),
+    ([("other", b"abc")], False),
+    ([], False),
+    (None, False),
+]
+
+#: What the header of the version holds, and the version or the reason that is due.
+VERSIONS: list[tuple[bytes | None, int | str | None]] = [
+    (b"0", 0),
+    (b"1764500000000", 1764500000000),
+    (b"9223372036854775807", 9223372036854775807),
+    # As if there were none.
+    (b"", None),
+    (None, None),
+    (b"\xff", None),
+    *(
+        (text, NO_VERSION)
+        for text in (b"9223372036854775808", b"-1", b"+1", b" 1", b"1\n", b"1.0", b"0x1", b"v2")
+    ),
+]
+
+
 def message(
     value: bytes | None,
     offset: int = 0,
@@ -155,18 +183,26 @@ def parsed(spark: SparkSession, movie: dict[str, Any]) -> Parsed:
         *(fill(template, movie) for template, _ in TEXTS),
         *(encode(without(movie, field)) for field in MOVIE_SCHEMA.fieldNames()),
     ]
+    rows = parse_all(spark, [(value, None) for value in values])
+    return dict(zip(values, rows, strict=True))
+
+
+def parse_all(
+    spark: SparkSession, messages: list[tuple[bytes | None, list[Header] | None]]
+) -> list[dict[str, Any]]:
+    """What parse_events makes of each of these values with headers, in their order."""
     # A row is known by its time.
-    times = [NOON + timedelta(seconds=number) for number in range(len(values))]
+    times = [NOON + timedelta(seconds=number) for number in range(len(messages))]
     source_df = frame_of(
         spark,
         [
-            message(value, 7, partition=2, timestamp=at)
-            for value, at in zip(values, times, strict=True)
+            message(value, 7, headers, partition=2, timestamp=at)
+            for (value, headers), at in zip(messages, times, strict=True)
         ],
         KAFKA_SCHEMA,
     )
     rows = {row["kafka_timestamp"]: row.asDict() for row in parse_events(source_df).collect()}
-    return {value: rows[at] for value, at in zip(values, times, strict=True)}
+    return [rows[at] for at in times]
 
 
 def test_valid_message_becomes_a_movie(parsed: Parsed, movie: dict[str, Any]) -> None:
@@ -217,55 +253,35 @@ def test_text_that_is_no_movie_has_a_reason(
     assert parsed[fill(template, movie)]["reason"] == reason
 
 
-@pytest.mark.parametrize(
-    ("headers", "is_taken"),
-    [
-        ([("event_id", b"abc")], True),
-        ([("other", b"x"), ("event_id", b"first"), ("event_id", b"abc")], True),
-        ([("event_id", b"")], False),
-        ([("event_id", None)], False),
-        ([("event_id", b"\xff")], False),
-        ([("other", b"abc")], False),
-        ([], False),
-        (None, False),
-    ],
-    ids=str,
-)
+@pytest.fixture(scope="module")
+def of_event_ids(spark: SparkSession, movie: dict[str, Any]) -> list[dict[str, Any]]:
+    """What becomes of a movie with each of the headers of EVENT_IDS."""
+    return parse_all(spark, [(encode(movie), headers) for headers, _ in EVENT_IDS])
+
+
+@pytest.mark.parametrize("case", range(len(EVENT_IDS)), ids=lambda case: str(EVENT_IDS[case][0]))
 def test_event_id_is_the_header_else_the_digest(
-    spark: SparkSession,
-    movie: dict[str, Any],
-    headers: list[Header] | None,
-    is_taken: bool,
+    of_event_ids: list[dict[str, Any]], movie: dict[str, Any], case: int
 ) -> None:
-    value = encode(movie)
-    expected = "abc" if is_taken else hashlib.sha256(value).hexdigest()
-    source_df = frame_of(spark, [message(value, headers=headers)], KAFKA_SCHEMA)
-    assert parse_events(source_df).collect()[0]["event_id"] == expected
+    _, is_taken = EVENT_IDS[case]
+    expected = "abc" if is_taken else hashlib.sha256(encode(movie)).hexdigest()
+    assert of_event_ids[case]["event_id"] == expected
 
 
-@pytest.mark.parametrize(
-    ("version", "expected"),
-    [
-        (b"0", 0),
-        (b"1764500000000", 1764500000000),
-        (b"9223372036854775807", 9223372036854775807),
-        # As if there were none.
-        (b"", None),
-        (None, None),
-        (b"\xff", None),
-        *(
-            (text, NO_VERSION)
-            for text in (b"9223372036854775808", b"-1", b"+1", b" 1", b"1\n", b"1.0", b"0x1", b"v2")
-        ),
-    ],
-    ids=str,
-)
+@pytest.fixture(scope="module")
+def of_versions(spark: SparkSession, movie: dict[str, Any]) -> list[dict[str, Any]]:
+    """What becomes of a movie with each of VERSIONS as the last of its headers."""
+    first: Header = ("movie_version", b"7")
+    headers = [[first, ("movie_version", version)] for version, _ in VERSIONS]
+    return parse_all(spark, [(encode(movie), it) for it in headers])
+
+
+@pytest.mark.parametrize("case", range(len(VERSIONS)), ids=lambda case: str(VERSIONS[case][0]))
 def test_version_is_the_header_if_it_is_a_number(
-    spark: SparkSession, movie: dict[str, Any], version: bytes | None, expected: int | str | None
+    of_versions: list[dict[str, Any]], movie: dict[str, Any], case: int
 ) -> None:
-    headers: list[Header] = [("movie_version", b"7"), ("movie_version", version)]
-    source_df = frame_of(spark, [message(encode(movie), headers=headers)], KAFKA_SCHEMA)
-    (row,) = parse_events(source_df).collect()
+    _, expected = VERSIONS[case]
+    row = of_versions[case]
     if isinstance(expected, str):
         assert (row["reason"], row["value"]) == (expected, encode(movie))
     else:
@@ -291,12 +307,10 @@ def test_score_draws_the_rating_towards_the_mean(
 ) -> None:
     source_df = frame_of(spark, [(votes, rating)], "numVotes int, averageRating double")
     actual_df = score(source_df, mean, prior)
-    expected_df = frame_of(
-        spark,
-        [(votes, rating, expected)],
-        "numVotes int, averageRating double, weighted_score double",
-    )
-    assert_same_rows(actual_df, expected_df, tolerance=1e-12)
+    columns = {"numVotes": "int", "averageRating": "double", "weighted_score": "double"}
+    assert actual_df.dtypes == list(columns.items())
+    (row,) = actual_df.collect()
+    assert tuple(row) == (votes, rating, pytest.approx(expected, rel=0, abs=1e-12))
 
 
 def test_score_is_the_formula_to_the_last_bit(spark: SparkSession) -> None:

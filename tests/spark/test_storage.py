@@ -186,6 +186,8 @@ class TestSparkOnABucket:
         assert b'"committer":"magic"' in s3.get("committed/staging/_SUCCESS")
         assert not [key for key in s3.keys("committed/") if "__magic" in key or "_temporary" in key]
 
+    # The job's own query does, in test_s3a.py.
+    @pytest.mark.slow
     def test_a_query_goes_on_from_its_checkpoint(
         self, cloud: SparkSession, s3: S3, tmp_path: Path
     ) -> None:

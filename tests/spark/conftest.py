@@ -185,11 +185,11 @@ def topic(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def send(spark: "SparkSession", topic: Path) -> "Send":
+def send(topic: Path) -> "Send":
     """Puts messages at the end of the topic."""
     from .batches import sender
 
-    return sender(spark, topic)
+    return sender(topic)
 
 
 @pytest.fixture

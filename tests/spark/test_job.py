@@ -37,7 +37,6 @@ def counts(config: Config) -> list[tuple[str, str]]:
 
 
 def test_restart_does_not_duplicate_rows(
-    spark: SparkSession,
     prepared: Config,
     send: Send,
     run_job: Callable[[], Load],
@@ -51,7 +50,7 @@ def test_restart_does_not_duplicate_rows(
     send(changed, "")
     load = run_job()
 
-    rows = silver(spark, prepared)
+    rows = silver(prepared)
     assert [(row["tconst"], row["numVotes"]) for row in rows] == [
         ("tt0111161", 3000),
         ("tt0111161", 9000),
@@ -78,7 +77,6 @@ def test_batches_start_no_programs(
 
 
 def test_crash_between_file_and_checkpoint_does_not_duplicate_rows(
-    spark: SparkSession,
     prepared: Config,
     send: Send,
     run_job: Callable[[], Load],
@@ -91,7 +89,7 @@ def test_crash_between_file_and_checkpoint_does_not_duplicate_rows(
     (commits / "0").unlink()
     (commits / ".0.crc").unlink(missing_ok=True)
     load = run_job()
-    assert [row["tconst"] for row in silver(spark, prepared)] == ["tt0111161", "tt2"]
+    assert [row["tconst"] for row in silver(prepared)] == ["tt0111161", "tt2"]
     assert load.sink.table_rows == 2
     assert load.sink.totals.dead_letters == 1
 
@@ -207,7 +205,7 @@ def test_batch_of_an_overtaken_job_is_not_committed(
     assert not (prepared.checkpoint_folder / "commits" / "0").exists()
 
     load = run_to_end(spark, taken[0], topic)
-    assert [row["tconst"] for row in silver(spark, prepared)] == [movie["tconst"]]
+    assert [row["tconst"] for row in silver(prepared)] == [movie["tconst"]]
     assert load.sink.totals.dead_letters == 1
     assert (prepared.checkpoint_folder / "commits" / "0").exists()
 
@@ -226,7 +224,7 @@ def test_batch_of_an_overtaken_job_is_not_planned(
         run_job()
     assert not list(prepared.checkpoint_folder.glob("offsets/[0-9]*"))
     run_to_end(spark, new, topic)
-    assert len(silver(spark, prepared)) == 1
+    assert len(silver(prepared)) == 1
 
 
 def test_watch_notices_that_another_start_has_taken_over(
@@ -360,7 +358,6 @@ def test_batch_under_way_is_timed_until_the_query_tells_of_its_end(
 
 
 def test_start_is_given_time_for_each_step(
-    spark: SparkSession,
     prepared: Config,
     topic: Path,
     send: Send,

@@ -32,8 +32,8 @@ def csv(config: Config) -> str:
     return (config.genre_counts_csv_folder / "genre_counts.csv").read_text()
 
 
-def versions(spark: SparkSession, config: Config) -> list[tuple[str, int]]:
-    return [(row["tconst"], row["numVotes"]) for row in silver(spark, config)]
+def versions(config: Config) -> list[tuple[str, int]]:
+    return [(row["tconst"], row["numVotes"]) for row in silver(config)]
 
 
 def test_state_is_made_of_what_silver_has(
@@ -57,18 +57,17 @@ def test_state_is_made_of_what_silver_has(
     send(last, other)
     load = run_job()
     assert load.sink.totals.duplicates == 2
-    assert versions(spark, prepared) == [("tt1", 3000), ("tt1", 4000), ("tt2", 3000)]
+    assert versions(prepared) == [("tt1", 3000), ("tt1", 4000), ("tt2", 3000)]
     # It changes back.
     send(first)
     load = run_job()
     assert load.sink.state.is_made is False
-    assert len(versions(spark, prepared)) == 4
+    assert len(versions(prepared)) == 4
     assert csv(prepared) == "genre,movie_count\nFirst,1\nLast,1\nOther,1\n"
     assert load.sink.state.movies == 2
 
 
 def test_batch_that_was_cut_off_keeps_what_readers_have_seen(
-    spark: SparkSession,
     prepared: Config,
     send: Send,
     run_job: Callable[[], Load],
@@ -88,7 +87,7 @@ def test_batch_that_was_cut_off_keeps_what_readers_have_seen(
     }
     load = run_job()
     assert {path: path.read_bytes() for path in files} == files
-    assert versions(spark, prepared) == [("tt0111161", 3000), ("tt0111161", 5000), ("tt2", 3000)]
+    assert versions(prepared) == [("tt0111161", 3000), ("tt0111161", 5000), ("tt2", 3000)]
     assert load.sink.table_rows == load.sink.totals.silver_rows == 3
     assert load.sink.totals.dead_letters == 1
 

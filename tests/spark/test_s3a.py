@@ -22,7 +22,7 @@ from imdb_streaming.job import Load
 
 from ..pipeline.chaos_expected import Stored, differences, expected_tables
 from ..pipeline.chaos_messages import plan
-from .batches import Send, run_to_end, silver, store
+from .batches import Send, run_to_end, store
 
 if TYPE_CHECKING:
     from .s3 import S3
@@ -75,6 +75,12 @@ def counts_as_csv(s3: S3, prefix: str) -> list[list[str]]:
 def counts_as_parquet(spark: SparkSession, config: Config) -> list[list[str]]:
     table = spark.read.parquet(uri(config.genre_counts_folder))
     return [table.columns, *([str(value) for value in row] for row in table.collect())]
+
+
+def silver(spark: SparkSession, config: Config) -> list[dict[str, Any]]:
+    """What silver holds, by movie."""
+    rows = spark.read.parquet(uri(config.silver_folder)).orderBy("tconst", "numVotes").collect()
+    return [row.asDict() for row in rows]
 
 
 # A start over earlier batches, one of which is run again, is a part of the next test.

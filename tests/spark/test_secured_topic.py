@@ -35,6 +35,7 @@ from ..bench.subjects import Cluster
 from ..certificates import make_certificates
 from ..producer.broker import SecuredBroker, free_port
 from ..waiting import wait_for
+from .batches import silver
 from .local import LocalConfig as Config
 from .local import load_local_config as load_config
 from .local import short_lived_jvms, with_term
@@ -148,9 +149,8 @@ def drain(spark: SparkSession, config: Config) -> Load:
     return load
 
 
-def rows(spark: SparkSession, config: Config) -> list[str]:
-    table = spark.read.parquet(str(config.silver_folder)).orderBy("tconst")
-    return [row["tconst"] for row in table.collect()]
+def rows(config: Config) -> list[str]:
+    return [row["tconst"] for row in silver(config)]
 
 
 def test_rows_arrive_with_the_right_to_read_alone(
@@ -167,7 +167,7 @@ def test_rows_arrive_with_the_right_to_read_alone(
     read_messages(spark, config, fail_on_data_loss=True).explain(True)
     load = drain(spark, config)
     load.query.explain(True)
-    assert rows(spark, config) == ["tt0", "tt1", "tt2", "tt3", "tt4"]
+    assert rows(config) == ["tt0", "tt1", "tt2", "tt3", "tt4"]
     assert PASSWORD not in capsys.readouterr().out
     assert files_with(PASSWORD, tmp_path) == ["password"]
 
@@ -400,7 +400,7 @@ def test_changed_password_ends_the_query_and_the_next_start_goes_on(
         drain(spark, config)
     write_password(tmp_path / "password", CHANGED)
     drain(spark, config)
-    assert rows(spark, config) == ["tt0111161", "tt2"]
+    assert rows(config) == ["tt0111161", "tt2"]
 
 
 @pytest.mark.parametrize("name", ["KAFKA_SASL_PASSWORD_FILE", "KAFKA_SSL_CAFILE"])

@@ -43,6 +43,7 @@ from imdb_streaming.transformations import parse_events
 
 from ..bench.brokers import Broker
 from ..waiting import wait_for
+from .batches import silver
 from .local import LocalConfig as Config
 from .local import environment, short_lived_jvms, with_term
 from .local import load_local_config as load_config
@@ -125,19 +126,30 @@ def refusal(spark: SparkSession, config: Config) -> str:
     return str(caught.value)
 
 
-def rows(spark: SparkSession, config: Config) -> list[tuple[str, float]]:
-    table = spark.read.parquet(str(config.silver_folder)).orderBy("tconst", "numVotes")
-    return [(row["tconst"], row["weighted_score"]) for row in table.collect()]
+def rows(config: Config) -> list[tuple[str, float]]:
+    return [(row["tconst"], row["weighted_score"]) for row in silver(config)]
+
+
+def begin(spark: SparkSession, config: Config, movie: dict[str, Any]) -> None:
+    """Let a run read two movies of partition 0 and one of partition 1."""
+    send(config, movie, movie | {"tconst": "tt2"})
+    send(config, movie | {"tconst": "tt3"}, partition=1)
+    run(spark, config)
 
 
 @pytest.fixture
 def begun(spark: SparkSession, here: dict[str, str], movie: dict[str, Any]) -> Config:
-    """A run that has read two movies of partition 0 and one of partition 1."""
+    """A run that has read what `begin` sends."""
     config = load_config(here)
-    send(config, movie, movie | {"tconst": "tt2"})
-    send(config, movie | {"tconst": "tt3"}, partition=1)
-    run(spark, config)
+    begin(spark, config, movie)
     return config
+
+
+def on_topic(broker: Broker, folder: Path) -> Config:
+    """The configuration of a run in a folder, on a topic of its name that is made here."""
+    broker.create_topic(folder.name)
+    where = {"KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap, "KAFKA_TOPIC": folder.name}
+    return load_config(environment(folder) | where)
 
 
 @pytest.fixture(scope="module")
@@ -148,40 +160,71 @@ def done(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Config:
     """What `begun` is, on a topic that stays as it is."""
-    folder = tmp_path_factory.mktemp("done")
-    broker.create_topic("movies-done")
-    config = load_config(
-        environment(folder)
-        | {"KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap, "KAFKA_TOPIC": "movies-done"}
-    )
-    send(config, movie, movie | {"tconst": "tt2"})
-    send(config, movie | {"tconst": "tt3"}, partition=1)
+    config = on_topic(broker, tmp_path_factory.mktemp("movies-done"))
+    begin(spark, config, movie)
+    return config
+
+
+@pytest.fixture(scope="module")
+def done_twice(
+    spark: SparkSession,
+    broker: Broker,
+    movie: dict[str, Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Config:
+    """The same, and a batch of one movie more."""
+    config = on_topic(broker, tmp_path_factory.mktemp("movies-done-twice"))
+    begin(spark, config, movie)
+    send(config, movie | {"tconst": "tt5"})
     run(spark, config)
     return config
 
 
-@pytest.fixture
-def kept(environ: dict[str, str], done: Config) -> dict[str, str]:
-    """The environment of a job on that topic, in folders of its own."""
+def beside(environ: dict[str, str], done: Config) -> dict[str, str]:
+    """The environment of a job on the topic of another, in folders of its own."""
     return environ | {
         "KAFKA_BOOTSTRAP_SERVERS": done.bootstrap_servers,
         "KAFKA_TOPIC": done.topic,
     }
 
 
-@pytest.fixture
-def copied(kept: dict[str, str], done: Config) -> Config:
-    """A copy of `done`, for tests that leave its topic alone: they need no run of their own."""
-    config = load_config(kept)
+def copy_of(done: Config, environ: dict[str, str]) -> Config:
+    """A copy of a run, for tests that leave its topic alone: they need no run of their own."""
+    config = load_config(environ)
     shutil.copytree(done.output_path, config.output_path)
     shutil.copytree(done.output_path_csv, config.output_path_csv)
     return config
 
 
-def test_restart_goes_on(spark: SparkSession, begun: Config, movie: dict[str, Any]) -> None:
+@pytest.fixture
+def kept(environ: dict[str, str], done: Config) -> dict[str, str]:
+    """The environment of `copied`."""
+    return beside(environ, done)
+
+
+@pytest.fixture
+def copied(kept: dict[str, str], done: Config) -> Config:
+    """A copy of `done`."""
+    return copy_of(done, kept)
+
+
+@pytest.fixture
+def copied_twice(environ: dict[str, str], done_twice: Config) -> Config:
+    """A copy of `done_twice`, which has a file of each batch."""
+    return copy_of(done_twice, beside(environ, done_twice))
+
+
+def test_restart_goes_on_whatever_the_shuffle_partitions_are(
+    spark: SparkSession, begun: Config, movie: dict[str, Any]
+) -> None:
     send(begun, movie, movie | {"tconst": "tt4"})
-    load = run(spark, begun)
-    assert [tconst for tconst, _ in rows(spark, begun)] == ["tt0111161", "tt2", "tt3", "tt4"]
+    before = spark.conf.get("spark.sql.shuffle.partitions")
+    spark.conf.set("spark.sql.shuffle.partitions", "7")
+    try:
+        load = run(spark, begun)
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", str(before))
+    assert [tconst for tconst, _ in rows(begun)] == ["tt0111161", "tt2", "tt3", "tt4"]
     assert load.sink.totals.duplicates == 1
 
 
@@ -207,7 +250,7 @@ def test_messages_of_aborted_transactions_become_no_rows(
     send_and_end(config, "commit", movies["tt3"], movie | {"tconst": "tt4"})
     load = run(spark, config)
     read = ["tt1", *aborted, "tt3", "tt4"]
-    assert [tconst for tconst, _ in rows(spark, config)] == read
+    assert [tconst for tconst, _ in rows(config)] == read
     assert load._report()
     assert (load.status.query.rows_in, load.status.query.lag) == (len(read), 0)
     # A marker, which is no message, ends each transaction.
@@ -215,7 +258,7 @@ def test_messages_of_aborted_transactions_become_no_rows(
 
     (config.checkpoint_folder / "commits" / "0").unlink()
     run(spark, config)
-    assert [tconst for tconst, _ in rows(spark, config)] == read
+    assert [tconst for tconst, _ in rows(config)] == read
 
 
 def test_large_batch_is_cut_by_offsets_into_the_same_files_each_time(
@@ -236,7 +279,7 @@ def test_large_batch_is_cut_by_offsets_into_the_same_files_each_time(
     assert {path.name for path in files} == names
     assert load.sink.totals.duplicates == 1
     expected = ["tt10", "tt11", "tt12", "tt13", "tt14", "tt2"]
-    assert [tconst for tconst, _ in rows(spark, config)] == expected
+    assert [tconst for tconst, _ in rows(config)] == expected
 
     (config.checkpoint_folder / "commits" / "0").unlink()
     load = run(spark, config)
@@ -249,17 +292,17 @@ def test_large_batch_is_cut_by_offsets_into_the_same_files_each_time(
     assert [path.name for path in config.silver_folder.glob("*.parquet")] == [
         "main-0000000000_0000000001.parquet"
     ]
-    assert [tconst for tconst, _ in rows(spark, config)] == [*expected, "tt3"]
+    assert [tconst for tconst, _ in rows(config)] == [*expected, "tt3"]
 
 
 def test_batch_without_a_message_but_of_aborted_transactions_adds_nothing(
     spark: SparkSession, begun: Config, movie: dict[str, Any]
 ) -> None:
-    before = rows(spark, begun)
+    before = rows(begun)
     send_and_end(begun, "abort", movie | {"tconst": "tt4"})
     load = run(spark, begun)
     assert load.sink.results[1] == BatchResult(0, 0, 0, 0, 0, None)
-    assert rows(spark, begun) == before
+    assert rows(begun) == before
     send(begun, movie | {"tconst": "tt5"})
     assert run(spark, begun).sink.table_rows == len(before) + 1
 
@@ -271,12 +314,12 @@ def test_what_comes_after_an_open_transaction_waits_for_its_end(
         send(begun, movie | {"tconst": "tt5"})
         send(begun, movie | {"tconst": "tt6"}, partition=1)
         load = run(spark, begun)
-        assert [tconst for tconst, _ in rows(spark, begun)][2:] == ["tt3", "tt6"]
+        assert [tconst for tconst, _ in rows(begun)][2:] == ["tt3", "tt6"]
         assert load._report()
         assert load.status.query.lag == 0
         producer.commit_transaction()
     run(spark, begun)
-    assert [tconst for tconst, _ in rows(spark, begun)][2:] == ["tt3", "tt4", "tt5", "tt6"]
+    assert [tconst for tconst, _ in rows(begun)][2:] == ["tt3", "tt4", "tt5", "tt6"]
 
 
 def test_open_transaction_that_was_read_is_refused_until_it_has_ended(
@@ -290,7 +333,7 @@ def test_open_transaction_that_was_read_is_refused_until_it_has_ended(
         producer.commit_transaction()
     send(begun, movie | {"tconst": "tt5"})
     run(spark, begun)
-    assert [tconst for tconst, _ in rows(spark, begun)][2:] == ["tt3", "tt4", "tt5"]
+    assert [tconst for tconst, _ in rows(begun)][2:] == ["tt3", "tt4", "tt5"]
 
 
 def test_clock_that_is_set_back_holds_up_no_batch(
@@ -346,19 +389,6 @@ def test_batch_begins_before_its_time_when_it_is_full(
         load.metrics.close()
 
 
-def test_changed_shuffle_partitions_change_nothing(
-    spark: SparkSession, begun: Config, movie: dict[str, Any]
-) -> None:
-    before = spark.conf.get("spark.sql.shuffle.partitions")
-    spark.conf.set("spark.sql.shuffle.partitions", "7")
-    try:
-        send(begun, movie, movie | {"tconst": "tt4"})
-        run(spark, begun)
-    finally:
-        spark.conf.set("spark.sql.shuffle.partitions", str(before))
-    assert len(rows(spark, begun)) == 4
-
-
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
@@ -404,7 +434,7 @@ def test_topic_that_was_made_again_is_refused_and_reset_resolves_it(
 
     runs.set_aside(begun)
     run(spark, begun)
-    assert len(rows(spark, begun)) == 9
+    assert len(rows(begun)) == 9
 
 
 def made_again(broker: Broker, topic: str) -> bool:
@@ -446,7 +476,7 @@ def test_lost_messages_are_refused_until_the_loss_is_accepted(
     assert contract.accept_loss(begun, topic) == {0: (2, 4)}
     assert contract.accept_loss(begun, topic) == {0: (2, 4)}
     load = run(spark, begun)
-    assert [tconst for tconst, _ in rows(spark, begun)][-2:] == ["tt93", "tt94"]
+    assert [tconst for tconst, _ in rows(begun)][-2:] == ["tt93", "tt94"]
     assert load.status.lost_messages == 3
 
 
@@ -531,7 +561,7 @@ def test_loss_after_an_accepted_one_ends_the_query(
         load.metrics.close()
     (death,) = deaths
     assert "OFFSET_OUT_OF_RANGE" in death or "data may have been lost" in death, death
-    assert "tt80" not in [tconst for tconst, _ in rows(spark, begun)]
+    assert "tt80" not in [tconst for tconst, _ in rows(begun)]
     # The next start says what is lost now.
     assert "has lost messages that were not read yet" in refusal(spark, begun)
 
@@ -572,7 +602,7 @@ def delete_before(config: Config, partition: int, offset: int) -> None:
 def test_batch_that_was_not_done_keeps_its_rows_though_messages_are_lost(
     spark: SparkSession, begun: Config, movie: dict[str, Any]
 ) -> None:
-    before = rows(spark, begun)
+    before = rows(begun)
     # Killed when its file was in place; and it was the first.
     (begun.checkpoint_folder / "commits" / "0").unlink()
     delete_before(begun, 0, 1)
@@ -581,7 +611,7 @@ def test_batch_that_was_not_done_keeps_its_rows_though_messages_are_lost(
     assert contract.accept_loss(begun, topic) == {0: (0, 0)}
     send(begun, movie)
     load = run(spark, begun)
-    assert rows(spark, begun) == before
+    assert rows(begun) == before
     assert load.sink.table_rows == len(before)
 
 
@@ -597,7 +627,7 @@ def test_added_partition_that_has_lost_its_beginning_is_refused(
     topic = jvm.read_topic(spark, begun.bootstrap_servers, begun.topic)
     contract.accept_loss(begun, topic)
     load = run(spark, begun)
-    assert [tconst for tconst, _ in rows(spark, begun)][-3:] == ["tt92", "tt93", "tt94"]
+    assert [tconst for tconst, _ in rows(begun)][-3:] == ["tt92", "tt93", "tt94"]
     assert load.status.lost_messages == 2
     assert contract.lost_messages(begun, topic) == {}
 
@@ -628,48 +658,43 @@ def test_compaction_keeps_each_row_once_and_the_run_goes_on(
     for number in range(3):
         send(begun, movie | {"tconst": f"tt5{number}"})
         run(spark, begun)
-    before = rows(spark, begun)
+    before = rows(begun)
     reader = begun.silver_folder / "main-0000000001.parquet"
     compact(spark, begun)
     assert [path.name for path in begun.silver_folder.glob("*.parquet")] == [
         "main-0000000000_0000000003.parquet"
     ]
-    assert rows(spark, begun) == before
+    assert rows(begun) == before
     assert not reader.exists()
     send(begun, movie, movie | {"tconst": "tt6"})
     run(spark, begun)
-    assert [tconst for tconst, _ in rows(spark, begun)] == [
+    assert [tconst for tconst, _ in rows(begun)] == [
         *(tconst for tconst, _ in before),
         "tt6",
     ]
 
 
 def test_compaction_leaves_batches_alone_that_may_run_again(
-    spark: SparkSession, begun: Config, movie: dict[str, Any]
+    spark: SparkSession, copied_twice: Config
 ) -> None:
-    send(begun, movie | {"tconst": "tt5"})
-    run(spark, begun)
-    (begun.checkpoint_folder / "commits" / "1").unlink()
-    compact(spark, begun)
-    assert len(list(begun.silver_folder.glob("*.parquet"))) == 2
+    (copied_twice.checkpoint_folder / "commits" / "1").unlink()
+    compact(spark, copied_twice)
+    assert len(list(copied_twice.silver_folder.glob("*.parquet"))) == 2
 
 
-@pytest.fixture
-def two_files(spark: SparkSession, begun: Config, movie: dict[str, Any]) -> list[str]:
-    """The names of the files of a run with two batches."""
-    send(begun, movie | {"tconst": "tt5"})
-    run(spark, begun)
-    return sorted(path.name for path in begun.silver_folder.glob("*.parquet"))
+def files_of(config: Config) -> list[str]:
+    """The names of silver's files."""
+    return sorted(path.name for path in config.silver_folder.glob("*.parquet"))
 
 
 def test_compaction_that_lost_its_lock_changes_nothing(
     spark: SparkSession,
-    begun: Config,
-    two_files: list[str],
-    here: dict[str, str],
+    copied_twice: Config,
+    environ: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    taker = load_config(here | {"TAKE_OVER": "yes"})
+    before = files_of(copied_twice)
+    taker = load_config(beside(environ, copied_twice) | {"TAKE_OVER": "yes"})
     exchange = files.exchange
 
     def paused_in_the_lock(one: Path, other: Path) -> None:
@@ -680,13 +705,13 @@ def test_compaction_that_lost_its_lock_changes_nothing(
     monkeypatch.setattr(locks, "PATIENCE_SECONDS", 0.2)
     monkeypatch.setattr("imdb_streaming.compact.exchange", paused_in_the_lock)
     with pytest.raises(CompactionCutOffError, match="Begin again: imdb-streaming compact"):
-        compact(spark, begun)
-    seen = sorted(path.name for path in begun.silver_folder.glob("*.parquet"))
-    assert seen == [*two_files, "main-0000000002.parquet"]
+        compact(spark, copied_twice)
+    assert len(before) == 2
+    assert files_of(copied_twice) == [*before, "main-0000000002.parquet"]
 
 
 def test_compaction_keeps_a_file_that_came_in_spite_of_the_lock(
-    spark: SparkSession, begun: Config, two_files: list[str], monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, copied_twice: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exchange = files.exchange
 
@@ -695,16 +720,18 @@ def test_compaction_keeps_a_file_that_came_in_spite_of_the_lock(
         exchange(one, other)
 
     monkeypatch.setattr("imdb_streaming.compact.exchange", late)
-    compact(spark, begun)
-    assert (begun.silver_folder / "main-0000000002.parquet").read_text() == "late"
-    assert len(list(begun.silver_folder.glob("*.parquet"))) == 2
+    compact(spark, copied_twice)
+    assert (copied_twice.silver_folder / "main-0000000002.parquet").read_text() == "late"
+    assert len(files_of(copied_twice)) == 2
 
 
 def test_compaction_of_files_that_were_replaced_meanwhile_changes_nothing(
-    spark: SparkSession, begun: Config, two_files: list[str], monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, copied_twice: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    before = files_of(copied_twice)
+
     def replaced_meanwhile(source: Path, target: Path) -> None:
-        path = begun.silver_folder / two_files[0]
+        path = copied_twice.silver_folder / before[0]
         content = path.read_bytes()
         path.unlink()
         path.write_bytes(content)
@@ -712,34 +739,34 @@ def test_compaction_of_files_that_were_replaced_meanwhile_changes_nothing(
 
     monkeypatch.setattr("imdb_streaming.compact.put_in_place", replaced_meanwhile)
     with pytest.raises(CompactionCutOffError, match="is not the file any more that was read"):
-        compact(spark, begun)
-    assert sorted(path.name for path in begun.silver_folder.glob("*.parquet")) == two_files
+        compact(spark, copied_twice)
+    assert files_of(copied_twice) == before
 
 
 def test_reprocessed_run_takes_the_tables_place_and_gives_it_back(
     spark: SparkSession, begun: Config, here: dict[str, str], movie: dict[str, Any]
 ) -> None:
-    old_scores = rows(spark, begun)
+    old_scores = rows(begun)
     second = load_config(here | {"RUN_ID": "second", "MIN_VOTES_PRIOR": "0"})
     assert "imdb-streaming reprocess second" in refusal(spark, second)
 
     beside = replace(second, is_beside=True)
     beside.tables_path.mkdir(parents=True)
     run(spark, beside)
-    assert rows(spark, begun) == old_scores
+    assert rows(begun) == old_scores
     assert "imdb-streaming reprocess second" in refusal(spark, second)
     runs.mark_ready(beside)
     send(begun, movie | {"tconst": "tt4"})
     run(spark, second)
-    assert [score for _, score in rows(spark, second)] == [movie["averageRating"]] * 4
+    assert [score for _, score in rows(second)] == [movie["averageRating"]] * 4
     csv = (second.genre_counts_csv_folder / "genre_counts.csv").read_text()
     assert csv == "genre,movie_count\nCrime,4\nDrama,4\n"
 
     run(spark, begun)
-    assert rows(spark, begun)[:2] == old_scores[:2]
-    assert len(rows(spark, begun)) == 4
+    assert rows(begun)[:2] == old_scores[:2]
+    assert len(rows(begun)) == 4
     run(spark, second)
-    assert len(rows(spark, second)) == 4
+    assert len(rows(second)) == 4
 
 
 @pytest.mark.parametrize(
@@ -773,10 +800,10 @@ def test_switch_that_was_cut_off_goes_on(
         with pytest.raises(KeyboardInterrupt):
             runs.switch_if_ready(second)
     run(spark, second)
-    assert len(rows(spark, second)) == 3
+    assert len(rows(second)) == 3
     assert [path.name for path in (copied.output_path / "_runs").iterdir()] == ["main"]
     run(spark, copied)
-    assert len(rows(spark, copied)) == 3
+    assert len(rows(copied)) == 3
 
 
 def test_new_run_needs_another_id(
@@ -826,7 +853,7 @@ def test_run_that_is_behind_catches_up_before_it_is_shown(
     def look_and_switch(config: Config) -> None:
         if runs.is_waiting(config):
             beside = replace(waiting, is_beside=True)
-            shown.append((len(rows(spark, beside)), runs.is_behind(config)))
+            shown.append((len(rows(beside)), runs.is_behind(config)))
         switch(config)
 
     monkeypatch.setattr(runs, "switch_if_ready", look_and_switch)
@@ -838,7 +865,7 @@ def test_run_that_is_behind_catches_up_before_it_is_shown(
         wait_for(
             "it is in service", lambda: runs.run_in_service(held), lambda it: it == "second", 120
         )
-        assert len(rows(spark, held)) == 5
+        assert len(rows(held)) == 5
     finally:
         stopping.set()
         started.join(60)

@@ -154,7 +154,7 @@ def test_modules_find_what_they_import(module: Path, tmp_path: Path) -> None:
         "gather_facts": False,
         "vars": {"ansible_python_interpreter": sys.executable},
         # Loaded, not run.
-        "roles": [{"role": role.name, "when": False}],
+        "roles": [{"role": role.name, "tags": ["never"]}],
         "tasks": [{module.stem: {"no_such_argument": 1}}],
     }
     (tmp_path / "play.yml").write_text(yaml.safe_dump([play]), encoding="utf-8")

@@ -37,6 +37,13 @@ from .tables import Tables, same_values
 
 pytestmark = pytest.mark.faults
 
+#: What watches the pipeline, by the group whose hosts run it.
+WATCHERS = {
+    "all": ("imdb-node-exporter", "imdb-exporters"),
+    "monitoring": ("imdb-prometheus", "imdb-alertmanager"),
+    "streaming": ("imdb-dashboard",),
+}
+
 # The executor's main class; in brackets, so that the pattern does not find the searching shell.
 EXECUTOR = "[C]oarseGrainedExecutorBackend"
 
@@ -113,6 +120,43 @@ def test_killed_service_comes_back(target: Target, patience: float, unit: str) -
     comes_back(target, unit, before, 120 * patience)
 
 
+@pytest.fixture
+def watchers(target: Target, variables: HostVariables) -> list[tuple[str, str]]:
+    """Host and unit of each; none without `pipeline_monitoring`."""
+    if not variables["pipeline_monitoring"]:
+        return []
+    hosts = target.groups | {"all": sorted(target.hosts)}
+    return [
+        (host, unit) for group, units in WATCHERS.items() for unit in units for host in hosts[group]
+    ]
+
+
+def watching(target: Target, watchers: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return each watcher's invocation; it is empty for one that is not active."""
+    show = "systemctl --quiet is-active {0} && systemctl show --property=InvocationID --value {0}"
+    return {
+        (host, unit): run(target, host, f"{show.format(unit)} || true").strip()
+        for host, unit in watchers
+    }
+
+
+def test_killed_watchers_come_back(
+    target: Target, watchers: list[tuple[str, str]], patience: float
+) -> None:
+    if not watchers:
+        pytest.skip("pipeline_monitoring is false")
+    before = watching(target, watchers)
+    assert all(before.values()), before
+    for host, unit in watchers:
+        run(target, host, f"sudo systemctl kill --signal=KILL --kill-whom=main {unit}")
+    wait_for(
+        "all that watches the pipeline comes back by itself",
+        lambda: watching(target, watchers),
+        lambda now: all(now[it] not in {"", before[it]} for it in before),
+        120 * patience,
+    )
+
+
 @pytest.mark.usefixtures("recovery")
 def test_killed_executor_is_replaced(target: Target, patience: float) -> None:
     def executors() -> set[str]:
@@ -165,7 +209,9 @@ def test_job_that_has_long_had_no_executor_starts_anew(
 
 
 @pytest.mark.usefixtures("recovery")
-def test_rebooted_host_comes_back(target: Target, patience: float) -> None:
+def test_rebooted_host_comes_back(
+    target: Target, watchers: list[tuple[str, str]], patience: float
+) -> None:
     host = target.host_of("kafka")
     before = boot_id(target, host)
     # A moment later, so that ssh has its answer before the host goes down.
@@ -177,6 +223,12 @@ def test_rebooted_host_comes_back(target: Target, patience: float) -> None:
         60 * patience,
     )
     all_active(target, 180 * patience)
+    wait_for(
+        "all that watches the pipeline is active",
+        lambda: watching(target, watchers),
+        lambda now: all(now.values()),
+        60 * patience,
+    )
     assert answers(target, host) == "running"
 
 

@@ -59,6 +59,10 @@ class Variables:
             values = self._loader.load_from_file(str(path), trusted_as_template=True)
             self._defaults |= values or {}
 
+    def hosts(self) -> list[str]:
+        """Return the names of the inventory's hosts."""
+        return [host.name for host in self._inventory.get_hosts()]
+
     def of(self, host: str) -> HostVariables:
         """Return the variables of a host of the inventory.
 

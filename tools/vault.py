@@ -11,9 +11,13 @@ in ansible.cfg); else that in inventories/ENVIRONMENT/.vault-password, which is 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -39,6 +43,8 @@ NAMES = (
     "secret_spark",
 )
 BYTES = 32
+#: Seconds to wait for another process that makes secrets of the same environment.
+WAIT = 60.0
 HEAD = """\
 ---
 # Secrets of this environment. Without them its hosts let nobody in. Keep copies of this file and
@@ -121,6 +127,38 @@ def ensure(folder: Path) -> list[str]:
     Raises:
         VaultError: The file cannot be decrypted, or holds something else.
     """
+    with locked(folder):
+        return _ensure(folder)
+
+
+@contextmanager
+def locked(folder: Path, seconds: float = WAIT) -> Iterator[None]:
+    """Hold an environment's folder: two that make its first password would make two.
+
+    Raises:
+        VaultError: Another process has held it for so many seconds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > until:
+                    raise VaultError(
+                        f"another process has made secrets in {folder} for {seconds:g} s. Let it "
+                        "end, or end it, and run this again"
+                    ) from error
+                time.sleep(0.1)
+        yield
+    finally:
+        os.close(held)
+
+
+def _ensure(folder: Path) -> list[str]:
     path = secrets_file(folder)
     if path.exists() and not is_encrypted(path.read_bytes()):
         raise VaultError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -180,3 +182,30 @@ def test_a_look_says_why_they_do_not_open_and_makes_nothing(tmp_path: Path) -> N
     with pytest.raises(vault.VaultError, match=r"\.vault-password is missing"):
         vault.check(tmp_path)
     assert not vault.password_file(tmp_path).exists()
+
+
+def test_two_at_a_time_make_one_password_and_one_set_of_secrets(tmp_path: Path) -> None:
+    begun = threading.Event()
+
+    def first(folder: Path, seconds: float) -> None:
+        with vault.locked(folder):
+            begun.set()
+            time.sleep(seconds)
+            vault._ensure(folder)
+
+    other = threading.Thread(target=first, args=(tmp_path, 1))
+    other.start()
+    assert begun.wait(10)
+    # All were made by the one that came first.
+    assert vault.ensure(tmp_path) == []
+    other.join(10)
+    assert list(read(tmp_path)) == sorted(vault.NAMES)
+
+
+def test_who_waits_too_long_is_told_for_what(tmp_path: Path) -> None:
+    with (
+        vault.locked(tmp_path),
+        pytest.raises(vault.VaultError, match="another process"),
+        vault.locked(tmp_path, 0.1),
+    ):
+        raise AssertionError("two hold it")

@@ -93,6 +93,8 @@ def test_tables_are_read_or_a_sentence_says_why_not(host: Host, variables: HostV
         assert f"The folder of the tables, {folder}, is not there" in said
 
 
+# Where another host runs the job, its status here is of the day when this one did.
+@pytest.mark.unit("imdb-streaming")
 def test_rows_are_those_that_the_job_has_written(host: Host, variables: HostVariables) -> None:
     status = host.file("/run/imdb-streaming/status.json")
     if not status.exists:

@@ -10,6 +10,7 @@ The movies stay in the tables and the topic: not for hosts whose tables are want
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Generator
 from typing import Any
@@ -24,6 +25,7 @@ from .deployment import (
     Unit,
     answers,
     as_root,
+    asked,
     boot_id,
     comes_back,
     terraform,
@@ -206,6 +208,47 @@ def test_job_that_has_long_had_no_executor_starts_anew(
         )
     finally:
         as_root(target, "spark-worker", "systemctl", "start", "spark-worker")
+
+
+def said_by(target: Target, worker: int) -> str:
+    """Return what a process of Spark's worker has said so far."""
+    return as_root(target, "spark-worker", "journalctl", "--quiet", f"_PID={worker}")
+
+
+def worker_id(target: Target) -> str:
+    """Return the id that Spark's worker has for itself; empty while it does not answer."""
+    said = as_root(target, "spark-worker", "sh", "-c", "'spark-worker-ask || true'")
+    return str(json.loads(said)["id"]) if said.startswith("{") else ""
+
+
+def alive_workers(target: Target) -> set[str]:
+    """Return the ids of the workers that Spark's master counts on."""
+    workers = asked(target, target.host_of("spark-master"), "spark-master")["workers"]
+    return {worker["id"] for worker in workers if worker["state"] == "ALIVE"}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("recovery")
+def test_worker_that_starts_while_its_master_is_down_is_registered(
+    target: Target, patience: float
+) -> None:
+    as_root(target, "spark-master", "systemctl", "stop", "spark-master")
+    try:
+        before = kill(target, "spark-worker").main_pid
+        wait_for(
+            "the worker's next process has looked for its master",
+            lambda: unit_state(target, "spark-worker").main_pid,
+            lambda now: now not in {0, before} and "Failed to connect" in said_by(target, now),
+            120 * patience,
+        )
+    finally:
+        as_root(target, "spark-master", "systemctl", "start", "spark-master")
+    wait_for(
+        "the master has the worker that runs",
+        lambda: (worker_id(target), alive_workers(target)),
+        lambda seen: seen[0] in seen[1],
+        180 * patience,
+    )
 
 
 @pytest.mark.usefixtures("recovery")

@@ -21,7 +21,9 @@ class Progress:
     `data_set` names the two dumps and what is taken of them; `destination` the topic, made when it
     was made; `batch` the records to be sent, in their order: `position` of its `total` are
     acknowledged, all from the first on; `resend` is the last request to send all again; `version`
-    is what the records are numbered with, 0 where that was done by a program that did not.
+    is what the records are numbered with, 0 where that was done by a program that did not; `since`
+    is the version of the data set before, what was delivered until then is not among the records:
+    0 if nothing was left out, -1 where a program did not say.
     """
 
     data_set: str
@@ -31,6 +33,7 @@ class Progress:
     total: int
     resend: str = ""
     version: int = 0
+    since: int = 0
 
     @property
     def finished(self) -> bool:
@@ -105,6 +108,7 @@ def parse_progress(content: bytes, place: str, advice: str) -> Progress:
     expected = {field.name: str(field.type) for field in fields(Progress)}
     if isinstance(found, dict):
         found.setdefault("version", 0)
+        found.setdefault("since", -1)
     types = (
         {name: type(value).__name__ for name, value in found.items()}
         if isinstance(found, dict)

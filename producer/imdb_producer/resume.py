@@ -69,8 +69,7 @@ class Resumption:
         outgrown = self.refused.outgrown(limit)
         if last is None or anew:
             log.info("Sending all of the data set: %s", anew)
-            self._delivered.clear()
-            self.refused.keep_only(set())
+            self._forget()
         elif last.data_set != data_set:
             self._absorb(last)
             log.info("The dumps, or the choice from them, have changed: sending the difference")
@@ -94,9 +93,10 @@ class Resumption:
                 return outbox, last
             if outbox.digest != last.batch:
                 log.warning("What was left to send cannot be told any more: sending it all")
-                last = replace(last, batch=outbox.digest, position=0)
+                last = replace(last, batch=outbox.digest, position=0, since=self._delivered.version)
             return outbox, self._start(replace(last, version=_next_version(last)), outbox)
         refused: set[str] = set()
+        since = self._delivered.version
         outbox = write_outbox(self._folder, self._new_in(prepare(), outgrown, refused))
         started = Progress(
             data_set,
@@ -106,6 +106,7 @@ class Resumption:
             outbox.total,
             resend or _resend_of(last),
             _next_version(last),
+            since,
         )
         progress = self._start(started, outbox)
         # Not before: what is in neither would never be sent.
@@ -163,6 +164,8 @@ class Resumption:
         path = outbox_path(self._folder, last.batch)
         if path.exists():
             return Outbox(path, last.total, last.batch)
+        if self._delivered.version != last.since:
+            self._forget()
         # Those of them that were refused stay among them: it must be the same file.
         mine = self.refused.of(last.batch)
         return write_outbox(self._folder, self._new_in(prepare(), mine, set()))
@@ -181,15 +184,31 @@ class Resumption:
                 yield message
 
     def _absorb(self, progress: Progress) -> None:
-        """Note the delivered part of an outbox. Doing it twice is doing it once."""
+        """Note the delivered part of an outbox. Doing it twice is doing it once.
+
+        What this host has noted is of no use where another has sent since, and is forgotten then:
+        the next data set is sent whole.
+        """
+        if self._delivered.version == progress.version:
+            return
         outbox = Outbox(outbox_path(self._folder, progress.batch), progress.total, progress.batch)
-        if outbox.path.exists():
-            done = outbox.messages(stop=progress.position)
-            self._delivered.add(it for it in done if not self.refused.holds(it))
-            # What follows may be in the topic or not: a movie that changes back is sent again.
-            self._delivered.forget(outbox.messages(start=progress.position))
-            if progress.finished:
-                self._remove_outboxes(keep=None)
+        if self._delivered.version != progress.since or not outbox.path.exists():
+            self._forget()
+            return
+        done = outbox.messages(stop=progress.position)
+        self._delivered.note(
+            (it for it in done if not self.refused.holds(it)),
+            # A movie that changes back is sent again.
+            outbox.messages(start=progress.position),
+            progress.version,
+        )
+        if progress.finished:
+            self._remove_outboxes(keep=None)
+
+    def _forget(self) -> None:
+        """Take the topic for one of which nothing is known."""
+        self._delivered.clear()
+        self.refused.keep_only(set())
 
     def _remove_outboxes(self, keep: Path | None) -> None:
         for path in self._folder.glob("outbox*"):

@@ -58,13 +58,21 @@ class Topic:
         keep_every: int = 10,
         resend: str = "",
         finish: bool = True,
+        host: str = "",
     ) -> int:
-        """Send; give how many were sent. A crash comes after so many of them."""
+        """Send; give how many were sent. A crash comes after so many of them.
+
+        Hosts with a name share their progress and nothing else.
+        """
 
         def prepare() -> Iterator[Message]:
             return iter(messages)
 
-        resumption = Resumption(self.folder)
+        store = None
+        if host:
+            self.folder.mkdir(exist_ok=True)
+            store = ProgressFile(self.folder / "shared.json")
+        resumption = Resumption(self.folder / host, store)
         try:
             outbox, progress = resumption.begin(name, self.name, resend, prepare, self.limit)
             sent = 0
@@ -221,6 +229,51 @@ def test_another_topic_gets_everything(topic: Topic) -> None:
     assert topic.run(data_set(100)) == 0
 
 
+def test_another_host_goes_on_where_the_first_was(topic: Topic) -> None:
+    topic.run(data_set(100), host="one", crash_after=37)
+    assert topic.run(data_set(100), host="two") == 70
+    assert topic.run(data_set(100), host="one") == 0
+    assert topic.missing(data_set(100)) == set()
+
+
+@pytest.mark.parametrize("anew", ["another topic", "resend"])
+def test_another_host_does_not_go_by_what_an_earlier_topic_had(topic: Topic, anew: str) -> None:
+    topic.run(data_set(100), host="two")
+    topic.received.clear()
+    if anew == "resend":
+        request = "monday"
+    else:
+        topic.name, request = "cluster/imdb-movies/2", ""
+    topic.run(data_set(100), host="one", resend=request, crash_after=37)
+    assert topic.run(data_set(100), host="two", resend=request) == 70
+    assert topic.missing(data_set(100)) == set()
+
+
+def test_movie_that_changed_on_another_host_and_changes_back_is_sent_again(topic: Topic) -> None:
+    for version, host in enumerate(["one", "two", "one"]):
+        assert topic.run([message(1, version % 2)], name=f"{version}", host=host) == 1
+
+
+def test_hosts_that_take_turns_send_the_difference_where_they_know_it(topic: Topic) -> None:
+    topic.run(data_set(100), host="one", crash_after=50)
+    topic.run(data_set(100), host="two")
+    # Both have had the records and know what became of them.
+    for host, count in (("one", 110), ("two", 120)):
+        sent = topic.run(data_set(count), name=f"{count}", host=host)
+        assert sent == (10 if host == "one" else 120)
+    assert topic.missing(data_set(120)) == set()
+
+
+def test_another_host_does_not_go_by_what_an_earlier_topic_refused(topic: Topic) -> None:
+    topic.refuses = {b"tt0000090"}
+    topic.run(data_set(100), host="two")
+    topic.refuses, topic.name = set(), "cluster/imdb-movies/2"
+    topic.received.clear()
+    topic.run(data_set(100), host="one", crash_after=37)
+    topic.run(data_set(100), host="two")
+    assert topic.missing(data_set(100)) == set()
+
+
 def test_lost_records_are_prepared_again_and_gone_on_with(topic: Topic) -> None:
     topic.run(data_set(100), crash_after=37)
     for path in topic.folder.glob("outbox*"):
@@ -249,17 +302,27 @@ def test_whatever_happens_in_whatever_order_nothing_is_lost(tmp_path: Path) -> N
     print(f"TEST_SEED={SEED}")
     generator = random.Random(SEED)
     for trial in range(30):
+        hosts = [""] if trial % 2 else ["one", "two", "three"]
         topic = Topic(tmp_path / str(trial))
         current = data_set(40)
         latest: dict[bytes, bytes] = {}
+        resend = ""
         for step in range(12):
             if generator.random() < 0.4:
                 current = data_set(generator.randrange(20, 60), generator.randrange(20))
                 generator.shuffle(current)
             name = str([it.event_id for it in current])
             crash = generator.choice([None, generator.randrange(60)])
+            resend = f"{step}" if generator.random() < 0.1 else resend
             before = len(topic.received)
-            topic.run(current, name=name, crash_after=crash, finish=generator.random() < 0.8)
+            topic.run(
+                current,
+                name=name,
+                crash_after=crash,
+                resend=resend,
+                finish=generator.random() < 0.8,
+                host=generator.choice(hosts),
+            )
             sent = {it.event_id: it.key for it in current}
             latest |= {sent[it]: it for it in topic.received[before:]}
             if crash is None:
@@ -426,8 +489,8 @@ def test_noting_is_all_or_nothing(tmp_path: Path) -> None:
         raise sqlite3.OperationalError("planted")
 
     with pytest.raises(StateError, match="planted"):
-        delivered.add(broken())
-    assert len(delivered) == 0
+        delivered.note(broken(), [], VERSION)
+    assert len(delivered) == delivered.version == 0
     delivered.close()
 
 

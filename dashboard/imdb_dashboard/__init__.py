@@ -1,3 +1,3 @@
 """A page that shows the movies and the pipeline while they move."""
 
-__version__ = "0.1.0"
+__version__ = "0.1.1"

@@ -137,8 +137,10 @@ def _chart(
     text: str,
     height: int = HEIGHT,
 ) -> Spec:
+    # Marks that are not there yet have no name that could be read out.
+    said = {**mark, "aria": bool(values)}
     return {
         "description": text,
         "height": height,
-        "layer": [{"data": {"values": values}, "mark": mark, "encoding": encoding}],
+        "layer": [{"data": {"values": values}, "mark": said, "encoding": encoding}],
     }

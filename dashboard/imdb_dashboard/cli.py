@@ -98,6 +98,9 @@ def options(config: Config) -> list[str]:
         "browser.serverAddress": "localhost",
         "client.toolbarMode": "viewer",
         "client.showErrorDetails": "none",
+        # Streamlit's own red is too pale on light grounds and too dark on dark ones to be read.
+        "theme.light.primaryColor": "#a82a38",
+        "theme.dark.primaryColor": "#f08a93",
         "logger.level": "warning",
     }
     return [f"--{name}={value}" for name, value in values.items()]

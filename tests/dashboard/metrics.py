@@ -130,6 +130,8 @@ class Server:
         wait_for("Prometheus has asked its targets", self._asked, bool, 120)
 
     def _asked(self) -> bool:
+        ended = self._process.poll() if self._process else None
+        assert ended is None, f"Prometheus has ended with code {ended}"
         try:
             with DIRECT.open(f"{self.url}query?query=up", timeout=5) as answer:
                 return len(json.load(answer)["data"]["result"]) == len(CALM)

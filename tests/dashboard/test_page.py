@@ -28,6 +28,9 @@ from .written import NOW, Written, letter, movie
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="`TESTS=browser tools/setup` installs it"
 )
+axe = pytest.importorskip(
+    "axe_playwright_python.sync_playwright", reason="`TESTS=browser tools/setup` installs it"
+)
 CHROMIUM = shutil.which("chromium")
 #: As on a host, where there is Debian's: whoever runs the page there may run it.
 PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
@@ -93,11 +96,13 @@ def network(libraries: str) -> Iterator[None]:
     """A loopback device for these tests alone, if they are root's.
 
     A browser drops its connections when the machine gets or loses a bridge, as other tests' hosts
-    make them: a page that is being loaded then stays empty. The libraries are fetched before.
+    make them: a page that is being loaded then stays empty. What comes by the network is fetched
+    before: the libraries and Prometheus.
     """
     if os.geteuid() != 0:
         yield
         return
+    subprocess.run([ROOT / "tools/prometheus", "--version"], check=True, timeout=600)
     libc = ctypes.CDLL(None, use_errno=True)
     with Path("/proc/thread-self/ns/net").open("rb") as before:
         assert libc.unshare(CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
@@ -355,7 +360,7 @@ def test_a_folder_that_cannot_be_read_is_told_of_and_found_again(
     ids=["phone, dark", "desktop, light"],
     indirect=True,
 )
-def test_it_fits_the_window(viewer: Viewer, shown: Shown, view: str) -> None:
+def test_it_fits_the_window_and_shuts_nobody_out(viewer: Viewer, shown: Shown, view: str) -> None:
     long = "A title of many words that goes on and on " * 3
     shown.written.batch(*(movie(it, primaryTitle=f"{it} {long}") for it in range(30)))
     shown.written.letters(letter(1, "not JSON", b"x" * 300, at=NOW))
@@ -371,6 +376,18 @@ def test_it_fits_the_window(viewer: Viewer, shown: Shown, view: str) -> None:
     )
     is_dark = sum(int(it) for it in ground.strip("rgba()").split(",")[:3]) < 300
     assert is_dark == (viewer.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches"))
+    assert barriers(viewer) == []
+
+
+def barriers(viewer: Viewer) -> list[str]:
+    """What axe says keeps people from using the page: rule, how bad, the first element and why."""
+    found = axe.Axe().run(viewer.page).response
+    assert len(found["passes"]) > 10, "axe has looked at next to nothing"
+    return [
+        f"{it['id']} ({it['impact']}): {node['html'][:200]}: {node['failureSummary']}"
+        for it in found["violations"]
+        for node in it["nodes"][:1]
+    ]
 
 
 def test_the_keyboard_does(viewer: Viewer) -> None:

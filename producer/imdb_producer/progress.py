@@ -91,6 +91,20 @@ class ProgressFile:
                 "run would not know how far it came. Make room, and see that it is writable."
             ) from error
 
+    def remove(self) -> None:
+        """Remove the file, if it is there.
+
+        Raises:
+            StateError: it cannot be removed.
+        """
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StateError(
+                f"Cannot remove {self._path}: {error.strerror or error}. See that its folder is "
+                "writable: what it holds is kept in ZooKeeper now, and must not be gone by later."
+            ) from error
+
     def close(self) -> None:
         """See `ProgressStore.close`."""
 

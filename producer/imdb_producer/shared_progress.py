@@ -29,7 +29,7 @@ from kazoo.exceptions import (
 from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
 
 from imdb_producer.errors import AccessError, ConfigError, OvertakenError, StoreError
-from imdb_producer.progress import Progress, ProgressStore, parse_progress
+from imdb_producer.progress import Progress, ProgressFile, parse_progress
 from imdb_producer.tls import (
     AwayError,
     Tls,
@@ -83,14 +83,15 @@ class SharedProgress:
     """Progress in a node of ZooKeeper."""
 
     def __init__(
-        self, servers: str, path: str, before: ProgressStore, tls: Tls | None = None
+        self, servers: str, path: str, before: ProgressFile, tls: Tls | None = None
     ) -> None:
         """Connect.
 
         Args:
             servers: host:port[,host:port...].
             path: the node; those above it are made, and all have the rights of what is above them.
-            before: where this host kept it before; taken over once, if the node is not there.
+            before: where this host kept it before; taken over if the node is not there, and removed
+                once it is: later than that nobody may go by it.
             tls: files for TLS; None for none.
 
         Raises:
@@ -129,8 +130,10 @@ class SharedProgress:
             if progress is not None:
                 log.info("Taking over the progress that this host has kept alone")
                 self.save(progress)
+                self._before.remove()
             return progress
         self._version = stat.version
+        self._before.remove()
         return parse_progress(
             content,
             f"{self._path} of ZooKeeper at {self._servers}",

@@ -96,6 +96,17 @@ def test_progress_of_one_host_is_taken_over(
     assert two.load() is None
     assert one.load() == PROGRESS
     assert two.load() == PROGRESS
+    assert not (tmp_path / "one.json").exists()
+
+
+def test_what_a_host_once_kept_alone_is_of_no_use_once_it_is_shared(
+    stores: tuple[SharedProgress, ...], tmp_path: Path
+) -> None:
+    one, two = stores
+    two.save(PROGRESS)
+    ProgressFile(tmp_path / "one.json").save(Progress("older", "topic", "batch", 10, 10))
+    assert one.load() == PROGRESS
+    assert not (tmp_path / "one.json").exists()
 
 
 def test_progress_is_for_those_who_may_use_what_is_above_it(

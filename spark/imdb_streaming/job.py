@@ -225,7 +225,7 @@ def _ask_for_executors(spark: SparkSession) -> None:
         try:
             context.requestTotalExecutors(_NO_LIMIT, 0, nowhere)
         except (Py4JError, ConnectionError) as error:
-            log.warning("The Spark master was asked for executors, in vain: %s", error)
+            log.warning("The Spark master was asked for executors, in vain: %s", jvm.reason(error))
 
     threading.Thread(target=ask, name="ask for executors", daemon=True).start()
 

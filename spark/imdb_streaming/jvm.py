@@ -265,6 +265,16 @@ def _settings(kafka: Any, admin: Any, topic: str, wait: tuple[int, Any]) -> dict
     return {name: str(found.get(name).value()) for name in names}
 
 
+def reason(error: Exception) -> str:
+    """Why Java failed, in a line: the text of py4j's errors is a whole stack trace."""
+    if not isinstance(error, Py4JJavaError):
+        return str(error)
+    cause = error.java_exception
+    while cause.getCause() is not None:
+        cause = cause.getCause()
+    return str(cause.toString())
+
+
 def polls(spark: SparkSession) -> int:
     """How often queries have asked for new messages."""
     return int(_classes(spark).PacedKafka.polls())

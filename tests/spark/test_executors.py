@@ -1,7 +1,10 @@
 """A job without executors: when it gives up, and when it waits on."""
 
 import pytest
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import SparkSession
 
+from imdb_streaming import jvm
 from imdb_streaming.executors import (
     ASKING_EVERY_SECONDS,
     ASKING_SECONDS,
@@ -87,3 +90,12 @@ def test_the_master_is_not_asked_more_often_or_for_longer_than_is_of_use() -> No
         watch.check()
         clock.now += 0.5
     assert clock.asked == int(ASKING_SECONDS / ASKING_EVERY_SECONDS) + 1
+
+
+def test_why_java_failed_is_told_in_a_line(spark: SparkSession) -> None:
+    assert spark._jvm
+    with pytest.raises(Py4JJavaError) as raised:
+        spark._jvm.java.lang.Class.forName("tests.Absent")
+    assert len(str(raised.value).splitlines()) > 5
+    assert jvm.reason(raised.value) == "java.lang.ClassNotFoundException: tests.Absent"
+    assert jvm.reason(ConnectionError("gone")) == "gone"

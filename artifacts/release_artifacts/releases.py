@@ -56,7 +56,7 @@ class Release(Protocol):
 
 @dataclass(frozen=True)
 class MavenRelease:
-    """Jars, all in libs/."""
+    """Jars, all in libs/. A major version may have a description of its own, NAME-MAJOR.xml."""
 
     name: str
     is_own = False
@@ -64,7 +64,9 @@ class MavenRelease:
 
     def fetch(self, version: str, folder: Path, expected: dict[str, str], offline: bool) -> None:
         del expected
-        pom = REPOSITORY / f"artifacts/maven/{self.name}.xml"
+        major = version.partition(".")[0]
+        own = REPOSITORY / f"artifacts/maven/{self.name}-{major}.xml"
+        pom = own if own.exists() else REPOSITORY / f"artifacts/maven/{self.name}.xml"
         sources.fetch_jars(pom, version, folder / "libs", offline=offline)
 
     def lay_out(self, version: str, files: Path, folder: Path) -> None:

@@ -128,6 +128,16 @@ def test_a_client_that_fails_is_quoted(client: Path, tmp_path: Path) -> None:
         sources.fetch_jars(pom, "9", tmp_path / "libs", offline=False)
 
 
+@pytest.mark.parametrize(("version", "pom"), [("3.9.2", "kafka.xml"), ("4.4.0", "kafka-4.xml")])
+def test_a_major_version_may_ask_for_other_jars(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, pom: str
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(sources, "fetch_jars", lambda path, *_, **__: asked.append(path.name))
+    releases.MavenRelease("kafka").fetch(version, tmp_path, {}, offline=True)
+    assert asked == [pom]
+
+
 def test_the_users_options_for_mavens_jvm_come_last(
     client: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,17 @@ def test_kafka_and_zookeeper_fit() -> None:
     assert own >= client
 
 
+@pytest.mark.parametrize("version", ["3.9.2", "4.1.2", "4.4.0"])
+def test_every_kafka_has_one_way_to_its_log(version: str) -> None:
+    files = Lock.read(LOCK_PATH).section(f"kafka-{version}").files
+    matches = (re.fullmatch(r"libs/(.+?)-(\d[\d.]*)\.jar", it) for it in files)
+    jars = {match[1]: match[2] for match in matches if match}
+    bindings = {"slf4j-reload4j", "log4j-slf4j-impl"} & set(jars)
+    assert bindings == {"slf4j-reload4j" if version < "4" else "log4j-slf4j-impl"}
+    if version >= "4":
+        assert jars["log4j-slf4j-impl"] == jars["log4j-core"] == jars["log4j-api"]
+
+
 @pytest.mark.parametrize("name", ["imdb-producer", "imdb-streaming"])
 def test_programs_run_with_what_they_are_tested_with(name: str) -> None:
     pinned = dict(

@@ -312,7 +312,7 @@ OPTIONAL = frozenset(
 # Where the version of each stands: the role, and the variable of it.
 _VERSIONS = {
     "zookeeper": ("zookeeper", "zookeeper_version"),
-    "kafka": ("kafka", "kafka_version"),
+    "kafka": ("kafka", "kafka_version_zookeeper"),
     "kafka-python": ("kafka", "kafka_python_version"),
     "jmx-exporter": ("exporters", "exporters_jmx_version"),
     "spark": ("spark", "spark_version"),

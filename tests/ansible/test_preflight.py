@@ -32,6 +32,8 @@ KAFKA_TLS = {
     "kafka_admin_password": "of-the-operator-0123",
 }
 
+KRAFT = {"kafka_mode": "kraft", "kafka_heap_size": "256m"}
+
 # A role, the variables that it gets, and what it must say of each that is wrong. Types are checked
 # before anything else, and memory after all else, so they are alone.
 WRONG: list[tuple[str, dict[str, Any], list[tuple[str, ...]]]] = [
@@ -53,8 +55,10 @@ WRONG: list[tuple[str, dict[str, Any], list[tuple[str, ...]]]] = [
             "kafka_external_address": "broker 1",
             "kafka_plaintext": False,
             "kafka_zookeeper_tls": True,
+            "kafka_version": "4.4.0",
         },
         [
+            ("kafka_version is 4.4.0", "3.9 is the last line", "kafka_mode: kraft"),
             ("kafka_data_dir is '/data'", DEEP),
             ("kafka_tmp_dir is 'tmp'", DEEP),
             ("kafka_address", "'0.0.0.0'"),
@@ -69,8 +73,10 @@ WRONG: list[tuple[str, dict[str, Any], list[tuple[str, ...]]]] = [
             "kafka_data_dir": "/var/..",
             "kafka_tmp_dir": "/var/tmp",
             "kafka_certificate": "/etc/ssl/a/kafka.pem",
+            "kafka_version": "latest",
         },
         [
+            ("kafka_version is 'latest'", "such as 3.9.2"),
             ("kafka_data_dir is '/var/..'", DEEP),
             ("kafka_tmp_dir", "'/var/tmp'", ALONE),
             ("kafka_ca is ''", "both files"),
@@ -151,6 +157,53 @@ WRONG: list[tuple[str, dict[str, Any], list[tuple[str, ...]]]] = [
                 "auth, listeners, ssl.endpoint.identification.algorithm, zookeeper.set.acl, which",
                 "Leave it out",
             )
+        ],
+    ),
+    ("kafka", {"kafka_mode": "zk"}, [("kafka_mode", "zookeeper, kraft", "zk")]),
+    (
+        "kafka",
+        KRAFT
+        | {
+            "kafka_controller_address": "0.0.0.0",
+            "kafka_controller_port": 9094,
+            "kafka_listener_name": "controller",
+            "kafka_log_segment_bytes": 65536,
+            "kafka_properties": {
+                "zookeeper.connect": "a:2181",
+                "inter.broker.protocol.version": "3.8",
+                "controller.quorum.voters": "1@a:9095",
+                "log.message.format.version": "3.0",
+                "log.cleaner.enable": True,
+            },
+        },
+        [
+            ("kafka_controller_address is '0.0.0.0'", "an address of this host"),
+            ("kafka_controller_port", "9094", "are the same"),
+            ("the listeners' names", "CONTROLLER", "are the same"),
+            ("is 65536", "Kafka 4.4.0 refuses", "1048576"),
+            (
+                "controller.quorum.voters, inter.broker.protocol.version, zookeeper.connect,",
+                "log.message.format.version, which",
+                "Leave it out",
+            ),
+        ],
+    ),
+    (
+        "kafka",
+        KRAFT | {"kafka_properties": {"log.segment.bytes": 65536}, "kafka_version": "5.0.0"},
+        [("log.segment.bytes", "is 65536"), ("kafka_version is 5.0.0", "3.9 and 4")],
+    ),
+    (
+        "kafka",
+        KAFKA_TLS | KRAFT | {"kafka_certificate_subjects": ["kafka", "CN=a;User:b"]},
+        [("kafka_certificate_subjects is ['kafka'", "CN=kafka")],
+    ),
+    (
+        "kafka",
+        KAFKA_TLS | KRAFT | {"kafka_certificate_subjects": [], "kafka_version": "3.8.1"},
+        [
+            ("kafka_certificate_subjects is []", "CN=kafka"),
+            ("kafka_version is 3.8.1", "3.9 and 4", "such as 4.4.0"),
         ],
     ),
     (
@@ -472,6 +525,9 @@ RIGHT: list[tuple[str, dict[str, Any]]] = [
     ("kafka", {"kafka_heap_size": "256m", "kafka_properties": {"super.users": "User:a"}}),
     ("kafka", KAFKA_TLS | {"kafka_plaintext": True, "kafka_inter_broker_plaintext": True}),
     ("kafka", KAFKA_TLS | {"kafka_port": 9093, "kafka_listener_name": "SASL_SSL"}),
+    # Whatever is said of a ZooKeeper that is not there.
+    ("kafka", KRAFT | {"kafka_zookeeper_connect": "", "kafka_zookeeper_tls": True}),
+    ("kafka", KAFKA_TLS | KRAFT | {"kafka_version": "3.9.2", "kafka_log_segment_bytes": 65536}),
     ("spark_master", {"spark_master_address": "127.0.0.1"}),
     ("spark_master", {"spark_master_address": "node-1.example"}),
     (

@@ -65,6 +65,10 @@ def unit_runs_here(request: pytest.FixtureRequest) -> None:
     if marker is None or "host" not in request.fixturenames:
         return
     host = request.getfixturevalue("host")
+    if marker.args[0] == "zookeeper":
+        variables = request.getfixturevalue("variables")
+        if variables["kafka_mode"] == "kraft":
+            pytest.skip("there is no ZooKeeper (kafka_mode: kraft)")
     if role_of(host, marker.args[0]) not in {"", "leads"}:
         pytest.skip(f"{host.backend.get_hostname()} stands by for {marker.args[0]}")
 

@@ -69,15 +69,24 @@ def bootstrap(variables: HostVariables) -> str:
 
 
 def run_as_operator(
-    host: Host, variables: HostVariables, command: str, change: str = ""
+    host: Host, variables: HostVariables, command: str, change: str = "", more: str = ""
 ) -> CommandResult:
     """Run one of Kafka's commands as the operator; by settings that sed has changed, if need be."""
     command = f"timeout {PATIENCE} {command} --bootstrap-server {bootstrap(variables)}"
     if not variables["kafka_certificate"]:
-        return host.run(command)
+        return host.run(f"{command} {more}")
     settings = f"<(sed -e '{change}' /etc/kafka/admin.properties)"
     with host.sudo():
-        return host.run("bash -c %s", f"{command} --command-config {settings}")
+        return host.run("bash -c %s", f"{command} --command-config {settings} {more}")
+
+
+def others_certificates(host: Host, variables: HostVariables) -> list[str]:
+    """Return the certificates on the host of other services than the broker."""
+    own = variables["kafka_certificate"]
+    with host.sudo():
+        found = host.check_output(f"ls {PurePosixPath(own).parent}/*.pem").split()
+    public = f"{PurePosixPath(own).parent}/certificates.pem"
+    return sorted(set(found) - {own, variables["kafka_ca"], public})
 
 
 @pytest.fixture
@@ -85,6 +94,20 @@ def secured(variables: HostVariables) -> None:
     """Leave out what needs a broker by TLS."""
     if not variables["kafka_certificate"]:
         pytest.skip("the broker has no certificate")
+
+
+@pytest.fixture
+def with_zookeeper(variables: HostVariables) -> None:
+    """Leave out what is about ZooKeeper where there is none."""
+    if variables["kafka_mode"] == "kraft":
+        pytest.skip("the broker has no ZooKeeper")
+
+
+@pytest.fixture
+def without_zookeeper(variables: HostVariables) -> None:
+    """Leave out what is about a broker that is its own controller."""
+    if variables["kafka_mode"] != "kraft":
+        pytest.skip("the broker has ZooKeeper")
 
 
 @pytest.fixture
@@ -134,17 +157,86 @@ def test_each_listener_advertises_its_own_address(host: Host, variables: HostVar
 
 def test_settings_are_the_inventorys(host: Host, variables: HostVariables) -> None:
     settings = properties(host, "/etc/kafka/server.properties")
-    assert settings["broker.id"] == str(variables["kafka_broker_id"])
+    name = "node.id" if variables["kafka_mode"] == "kraft" else "broker.id"
+    assert settings[name] == str(variables["kafka_broker_id"])
     assert settings.get("broker.rack", "") == variables["kafka_rack"]
     assert settings["log.dirs"] == variables["kafka_data_dir"]
-    assert settings["zookeeper.connect"] == variables["kafka_zookeeper_connect"]
-    timeout = str(variables["kafka_zookeeper_session_timeout_ms"])
-    assert settings["zookeeper.session.timeout.ms"] == timeout
     for name, value in variables["kafka_properties"].items():
         assert settings[name].lower() == str(value).lower()
     replicas = str(variables["kafka_default_replication_factor"])
     assert settings["default.replication.factor"] == replicas
     assert settings["offsets.topic.replication.factor"] == replicas
+
+
+def test_zookeeper_is_the_inventorys(
+    host: Host, variables: HostVariables, with_zookeeper: None
+) -> None:
+    settings = properties(host, "/etc/kafka/server.properties")
+    assert settings["zookeeper.connect"] == variables["kafka_zookeeper_connect"]
+    timeout = str(variables["kafka_zookeeper_session_timeout_ms"])
+    assert settings["zookeeper.session.timeout.ms"] == timeout
+
+
+def test_without_zookeeper_there_is_nothing_of_it(host: Host, without_zookeeper: None) -> None:
+    settings = properties(host, "/etc/kafka/server.properties")
+    assert settings["process.roles"] == "broker,controller"
+    assert [name for name in settings if "zookeeper" in name] == []
+    assert "zookeeper" not in host.check_output("systemctl cat kafka")
+    assert "zookeeper" not in host.check_output("ls /etc/systemd/system /opt /usr/local/bin")
+
+
+def test_the_controller_leads_a_quorum_of_voters_that_can_change(
+    host: Host, variables: HostVariables, without_zookeeper: None
+) -> None:
+    said = run_as_operator(host, variables, "kafka-metadata-quorum.sh", more="describe --status")
+    assert said.rc == 0, said
+    shown = dict(line.split(":", 1) for line in said.stdout.splitlines() if ":" in line)
+    assert shown["LeaderId"].strip() == str(variables["kafka_broker_id"])
+    # A voter of a quorum that is written into files has no folder's id.
+    assert '"directoryId"' in shown["CurrentVoters"]
+    where = f"{variables['kafka_controller_address']}:{variables['kafka_controller_port']}"
+    assert f"CONTROLLER://{where}" in shown["CurrentVoters"]
+
+
+def test_the_controllers_port_asks_for_a_certificate(
+    host: Host, variables: HostVariables, secured: None, without_zookeeper: None
+) -> None:
+    address = variables["kafka_controller_address"]
+    number, ca = str(variables["kafka_controller_port"]), variables["kafka_ca"]
+    for given in ("", ca):
+        said = host.run("python3 -c %s %s %s %s", ASK, address, number, given)
+        assert ANSWERED not in said.stdout, said
+
+
+def test_another_services_certificate_may_do_nothing_at_the_controller(
+    host: Host, variables: HostVariables, secured: None, without_zookeeper: None
+) -> None:
+    others = others_certificates(host, variables)
+    if not others:
+        pytest.skip("no other service has a certificate here")
+    where = f"{variables['kafka_controller_address']}:{variables['kafka_controller_port']}"
+    ask = (
+        f"timeout {PATIENCE} kafka-metadata-quorum.sh --bootstrap-controller {where}"
+        " --command-config <(printf 'security.protocol=SSL\nssl.keystore.type=PEM\n"
+        f"ssl.truststore.type=PEM\nssl.truststore.location={variables['kafka_ca']}\n"
+        "ssl.keystore.location=%s\n' {}) describe --status"
+    )
+    with host.sudo():
+        own = host.run("bash -c %s", ask.format(variables["kafka_certificate"]))
+        refused = host.run("bash -c %s", ask.format(others[0]))
+    assert own.rc == 0, own
+    assert refused.rc != 0
+    assert "AuthorizationException" in refused.stdout + refused.stderr, refused
+
+
+def test_what_it_logs_comes_to_the_journal(host: Host) -> None:
+    with host.sudo():
+        said = host.check_output("journalctl --no-pager --output=cat --unit=kafka")
+    assert "INFO " in said
+    # What log4j says of settings that it cannot read.
+    assert "ERROR StatusLogger" not in said
+    assert "No SLF4J providers" not in said
+    assert "StaticLoggerBinder" not in said
 
 
 def test_heap_is_the_inventorys(host: Host, variables: HostVariables) -> None:
@@ -259,7 +351,9 @@ def zookeeper(host: Host, variables: HostVariables, command: str, change: str = 
     return str(said.stdout + said.stderr)
 
 
-def test_its_znodes_are_its_own(host: Host, variables: HostVariables, secured: None) -> None:
+def test_its_znodes_are_its_own(
+    host: Host, variables: HostVariables, secured: None, with_zookeeper: None
+) -> None:
     if not variables["kafka_zookeeper_set_acl"]:
         pytest.skip("znodes are not asked to be the broker's own")
     subject = "x509,'CN=kafka\n: cdrwa"
@@ -272,13 +366,9 @@ def test_its_znodes_are_its_own(host: Host, variables: HostVariables, secured: N
 
 
 def test_another_service_may_not_change_its_znodes(
-    host: Host, variables: HostVariables, secured: None
+    host: Host, variables: HostVariables, secured: None, with_zookeeper: None
 ) -> None:
-    own = variables["kafka_certificate"]
-    with host.sudo():
-        found = host.check_output(f"ls {PurePosixPath(own).parent}/*.pem").split()
-    public = f"{PurePosixPath(own).parent}/certificates.pem"
-    others = sorted(set(found) - {own, variables["kafka_ca"], public})
+    own, others = variables["kafka_certificate"], others_certificates(host, variables)
     if not variables["kafka_zookeeper_set_acl"] or not others:
         pytest.skip("no other service has a certificate here, or may do no less with it")
     change = f"s|{own}|{others[0]}|"

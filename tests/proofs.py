@@ -114,6 +114,7 @@ ROWS: list[Row] = [
     Proven("echo 'pipeline_monitoring: true' >>*", "tools/test", "pipeline_monitoring: true"),
     Form("echo 'pipeline_grafana: true' >>*", GRAFANA),
     Form("ssh -F inventories/local/.ssh/config -L 3000:*", GRAFANA),
+    Proven("echo 'kafka_mode: kraft' >>*", "tools/test", "kafka_mode: kraft"),
     Proven(
         ".venv/bin/python tools/grafana.py", "tests/monitoring/test_grafana.py", "grafana.written()"
     ),
@@ -256,6 +257,11 @@ ROWS: list[Row] = [
         "sudo kafka-topics.sh *admin.properties*",
         "tests/roles/test_kafka.py",
         "def test_the_operator_makes_topics",
+    ),
+    Proven(
+        "sudo kafka-metadata-quorum.sh *admin.properties*",
+        "tests/roles/test_kafka.py",
+        "def test_the_controller_leads_a_quorum",
     ),
     Proven("sudo kafka-configs.sh *--delete-config*", "tests/roles/test_kafka.py", "--delete-conf"),
     Reads("kafka-*.sh", r"/kafka-\S+\.sh$", at="kafka", run="command -v {command}"),

@@ -26,6 +26,7 @@ BY_TLS = "-Dspark.ssl.standalone.port="
 CERTIFICATES = Path("/run/imdb-certificates.prom")
 # There, where the host has a page of movies and pipeline.
 DASHBOARD = Path("/etc/imdb-dashboard/settings.json")
+KAFKA_SETTINGS = Path("/etc/kafka/server.properties")
 PRODUCER_LIBRARIES = "/opt/imdb-producer/current/lib"
 
 
@@ -45,6 +46,13 @@ def environment(path: str) -> dict[str, str]:
         pairs = (line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
         return {name.strip(): value.strip().strip('"') for name, value in pairs}
     return {}
+
+
+def without_zookeeper() -> bool:
+    """Return whether this host's broker is its own controller (kafka_mode: kraft)."""
+    with contextlib.suppress(FileNotFoundError):
+        return "\nprocess.roles=" in KAFKA_SETTINGS.read_text(encoding="utf-8")
+    return False
 
 
 def status(unit: str) -> dict[str, Any] | None:
@@ -228,6 +236,8 @@ def genres(settings: dict[str, str]) -> list[dict[str, str]]:
 def main() -> None:
     """Print the state of the units that the arguments name."""
     names = sys.argv[1:]
+    if "zookeeper" in names and without_zookeeper():
+        names.remove("zookeeper")
     found: dict[str, Any] = {
         "units": units(names),
         "roles": {name: role(name) for name in names},

@@ -18,6 +18,8 @@ CONFIGURATION = (
     "/etc/zookeeper/metrics.yml",
     "/etc/kafka/server.properties",
     "/etc/kafka/log4j.properties",
+    "/etc/kafka/log4j2.properties",
+    "/etc/kafka/cluster.properties",
     "/etc/kafka/metrics.yml",
     "/etc/spark/spark-defaults.conf",
     "/etc/spark/spark-env.sh",

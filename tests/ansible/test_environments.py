@@ -126,3 +126,25 @@ def test_while_a_rotation_is_under_way_both_names_of_a_client_are_users(tmp_path
     }
     # Processes of Spark with the old secret and with the new do not speak to each other.
     assert found["pipeline_spark_together"] is True
+
+
+@pytest.mark.parametrize("mode", ["zookeeper", "kraft"])
+def test_without_zookeeper_a_host_has_no_part_in_it(tmp_path: Path, mode: str) -> None:
+    found = variables_of(tmp_path, SECRETS | {"kafka_mode": mode, "pipeline_monitoring": True})
+    there = mode == "zookeeper"
+    assert (found["kafka_version"] < "4") == there
+    assert bool(found["gates_zookeeper"]) == there
+    assert len(found["gates_kafka"]) == 1
+    for name, of_it in {
+        "certificates_services": [it["name"] for it in found["certificates_services"]],
+        "exporters_sources": [it["path"] for it in found["exporters_sources"]],
+        "exporters_units": [it.removesuffix(".service") for it in found["exporters_units"]],
+        "dashboard_units": found["dashboard_units"],
+        "prometheus_targets": [it["job"] for it in found["prometheus_targets"]],
+        "pipeline_memory_parts": [it.split("_")[0] for it in found["pipeline_memory_parts"]],
+    }.items():
+        assert ("zookeeper" in of_it) == there, name
+        assert "kafka" in of_it, name
+    assert found["kafka_certificate_subjects"] == ["CN=kafka"]
+    # What nobody connects to is named nowhere.
+    assert (found["kafka_zookeeper_connect"] == "192.0.2.1:2281") == there

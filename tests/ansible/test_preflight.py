@@ -703,6 +703,26 @@ def run_tasks(
     return refusals(done.stdout)
 
 
+def test_without_zookeeper_there_is_one_host_and_none_is_left(tmp_path: Path) -> None:
+    one: dict[str, Any] = {"pipeline_hosts": ["a"]}
+    several: dict[str, Any] = {"pipeline_hosts": ["a", "b"]}
+    without = {"pipeline_zookeeper": False, "check_zookeeper": {"stat": {"exists": False}}}
+    hosts: dict[str, dict[str, Any]] = {
+        "single": one | without,
+        "three": several | without,
+        "left": one | without | {"check_zookeeper": {"stat": {"exists": True}}},
+        "with": several | {"pipeline_zookeeper": True},
+    }
+    names = ("Check that one host does without ZooKeeper", "Check that no ZooKeeper is left")
+    said = run_tasks(tmp_path, of_check(*names), hosts)
+    assert set(said) == {"three", "left"}
+    assert "kafka_mode is kraft, and the environment has 2 hosts (a, b)" in said["three"]
+    assert "left runs ZooKeeper: it was deployed with kafka_mode: zookeeper" in said["left"]
+    for message in said.values():
+        assert "kafka_mode: zookeeper" in message
+        assert message.endswith("Nothing was changed.")
+
+
 NO_SECRET = "secret_spark has less than 16"
 
 

@@ -71,7 +71,7 @@ def project(tmp_path: Path) -> Path:
     write(tmp_path / "ansible/deployment.yml", DEPLOYMENT)
     shutil.copy(ROOT / "inventories/pipeline/hosts.yml", tmp_path / "groups.yml")
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    hosts = {name: local | {} for name in HOSTS}
+    hosts = {name: local | {"pipeline_parts": "{{ group_names }}"} for name in HOSTS}
     members: dict[str, Any] = {name: {} for name in HOSTS}
     children = {name: {"hosts": members} for name in ("zookeeper", "kafka")}
     write(tmp_path / "hosts.yml", {"all": {"hosts": hosts, "children": children}})

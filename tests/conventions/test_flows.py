@@ -24,6 +24,7 @@ OWN = {
     "exporters_node_port": LOOPBACK,
     "zookeeper_metrics_port": LOOPBACK,
     "kafka_metrics_port": LOOPBACK,
+    "kafka_controller_port": "without ZooKeeper there is one host, whose broker connects to it",
     "prometheus_port": LOOPBACK,
     "prometheus_alertmanager_port": LOOPBACK,
     "dashboard_port": LOOPBACK,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -44,11 +45,15 @@ def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
 
 @pytest.fixture(scope="session")
 def target() -> Target:
-    """The running pipeline's hosts."""
+    """The running pipeline's hosts; without ZooKeeper none has a part in that."""
     try:
-        return load(os.environ["ENVIRONMENT"])
+        found = load(os.environ["ENVIRONMENT"])
     except HostsError as error:
         pytest.fail(str(error), pytrace=False)
+    inventories = os.environ["ANSIBLE_INVENTORY"].split(",")
+    if Variables(inventories).of(next(iter(found.hosts)))["pipeline_zookeeper"]:
+        return found
+    return dataclasses.replace(found, groups=found.groups | {"zookeeper": []})
 
 
 @pytest.fixture(scope="session")

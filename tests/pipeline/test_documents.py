@@ -20,7 +20,7 @@ from functools import partial
 import pandas
 import pytest
 from _pytest.mark.structures import ParameterSet
-from hosts import PAGE, ROOT, UIS, Target, host_running
+from hosts import PAGE, ROOT, UIS, UNIT_GROUPS, Target, host_running
 
 from ..direct import DIRECT
 from ..documents import commands
@@ -94,6 +94,8 @@ def run(row: Reads, text: str, target: Target, seconds: float) -> None:
     """Run a command of a document where a person would, and look at what it prints."""
     if row.several and len(target.hosts) == 1:
         pytest.skip("on one host nothing is elected")
+    if row.at and not target.groups[UNIT_GROUPS[row.at]]:
+        pytest.skip(f"no host has a unit {row.at}")
     written = (ROOT / "inventories" / target.name / "environment.tfvars").read_text(
         encoding="utf-8"
     )

@@ -82,6 +82,8 @@ def test_every_metric_that_a_rule_reads_is_there(
     read = set(re.findall(KNOWN, " ".join(expressions)))
     if not variables["pipeline_security"]:
         read = {name for name in read if not name.startswith("imdb_certificate")}
+    if not variables["pipeline_zookeeper"]:
+        read = {name for name in read if not name.startswith("zookeeper_")}
     read = {name for name in read if not name.startswith("imdb_settings_")}
     known = set(api(target, watcher, variables, "label/__name__/values"))
     assert read - known == set()

@@ -26,6 +26,8 @@ from .test_wire import secret_texts
 from .wire import seen
 
 SHORTEST = 6
+# A line of the brokers' settings.
+BROKER = "inter.broker.listener.name="
 MIB = 1024 * 1024
 #: Where Ansible, a tool or a careless script would leave something.
 FOLDERS = "/etc /usr ~root /home /tmp /var/tmp /srv"
@@ -103,7 +105,7 @@ def test_it_has_what_tells_of_each_host(target: Target, bundle: Bundle) -> None:
         assert " PID " in bundle.of(host, "system/processes.txt")
     kafka, job = target.host_of("kafka"), host_running(target, "imdb-streaming")
     settings = bundle.of(kafka, "files/etc/kafka/server.properties")
-    assert "broker.id=" in settings
+    assert BROKER in settings
     assert "imdb_streaming_" in bundle.of(job, "metrics/imdb-streaming-now.prom")
 
 
@@ -134,7 +136,7 @@ def test_no_title_and_no_id_of_a_movie_is_in_it(bundle: Bundle, tables: Tables) 
     texts = {str(it).encode() for column in silver for it in silver[column]}
     assert bundle.shows({it for it in texts if len(it) >= SHORTEST}) == []
     # What would be found is found.
-    assert bundle.shows({b"broker.id="}) == [b"broker.id="]
+    assert bundle.shows({BROKER.encode()}) == [BROKER.encode()]
 
 
 @pytest.mark.verify

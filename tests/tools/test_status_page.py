@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,34 @@ def test_a_host_says_which_certificate_ends_first(
     }
     metrics.write_text(f"{lines[1]}imdb_certificates_warn_seconds 3000000000\n")
     assert (probe.certificate() or {})["soon"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "without"),
+    [
+        ("# Kafka\nprocess.roles=broker,controller\n", True),
+        ("# process.roles=\nbroker.id=1\n", False),
+        (None, False),
+    ],
+)
+def test_a_host_without_zookeeper_has_no_unit_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    settings: str | None,
+    without: bool,
+) -> None:
+    path = tmp_path / "server.properties"
+    if settings is not None:
+        path.write_text(settings)
+    monkeypatch.setattr("probe.KAFKA_SETTINGS", path)
+    monkeypatch.setattr("probe.units", lambda names: {name: {} for name in names})
+    monkeypatch.setattr("probe.ensemble", dict)
+    monkeypatch.setattr(sys, "argv", ["probe.py", "zookeeper", "kafka"])
+    probe.main()
+    said = json.loads(capsys.readouterr().out)
+    assert list(said["units"]) == (["kafka"] if without else ["zookeeper", "kafka"])
+    assert ("ensemble" in said) != without
 
 
 def logs_of(target: Target) -> list[str]:

@@ -3,4 +3,4 @@
 The way of a record: download -> sources -> dumps -> records -> outbox -> send.
 """
 
-__version__ = "0.4.2"
+__version__ = "0.5.0"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from imdb_producer import __version__
+from imdb_producer import __version__, backup
 from imdb_producer.ahead import prepare_ahead
 from imdb_producer.check import check
 from imdb_producer.config import READING, RUNNING, SENDING, Config
@@ -81,6 +81,22 @@ def _prepare(context: click.Context, /, output: str, ahead: bool, **_: object) -
 def _check(context: click.Context, /, **_: object) -> int:
     """Look whether broker, topic, sources and folder can be used; send nothing."""
     return 0 if check(_begin(context)[0]) else 1
+
+
+@program.command("backup", params=[*SENDING, *READING], epilog=_EPILOG)
+@click.option("--remove", is_flag=True, help="remove the copy that was made")
+@click.pass_context
+def _backup(context: click.Context, /, remove: bool, **_: object) -> int:
+    """Copy how far sending has come, beside a run; print the folder with the copy.
+
+    Nothing is printed where nothing is kept on this host: nothing was sent, or hosts share it.
+    """
+    config, _stop = _begin(context)
+    if remove:
+        backup.remove(config)
+    elif folder := backup.take(config):
+        click.echo(folder)
+    return 0
 
 
 def main(

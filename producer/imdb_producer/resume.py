@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from imdb_producer.backup import RestoredFile
 from imdb_producer.delivered import Delivered
 from imdb_producer.outbox import Outbox, outbox_path, write_outbox
 from imdb_producer.progress import Progress, ProgressFile, ProgressStore
@@ -39,6 +40,7 @@ class Resumption:
         self._store = store or ProgressFile(folder / "progress.json")
         self._delivered = Delivered(folder / "delivered.sqlite")
         self.refused = RefusedFile(folder / "refused.jsonl")
+        self._restored = RestoredFile(folder)
         self._progress: Progress | None = None
 
     def begin(
@@ -64,7 +66,7 @@ class Resumption:
     def _begin(
         self, data_set: str, destination: str, resend: str, prepare: Prepare, limit: int
     ) -> tuple[Outbox, Progress]:
-        last = self._store.load()
+        last = self._moved(self._store.load(), destination)
         anew = _why_all_of_it(last, destination, resend)
         outgrown = self.refused.outgrown(limit)
         if last is None or anew:
@@ -112,6 +114,24 @@ class Resumption:
         # Not before: what is in neither would never be sent.
         self.refused.keep_only(refused)
         return outbox, progress
+
+    def _moved(self, last: Progress | None, destination: str) -> Progress | None:
+        """Go on in another topic than before, where that was restored from a backup.
+
+        What the topic of the backup had up to the position is in the tables that were restored.
+        """
+        before = self._restored.destination()
+        if last is not None and before and last.destination == before != destination:
+            log.info(
+                "Going on at record %d of %d in the topic %s: the state was restored from a backup",
+                last.position,
+                last.total,
+                destination,
+            )
+            last = replace(last, destination=destination)
+            self._store.save(last)
+        self._restored.remove()
+        return last
 
     def advance(self, position: int) -> None:
         """Keep that the first `position` messages are acknowledged.

@@ -1,3 +1,3 @@
 """Streams movies from Kafka into tables: silver_movies, dead_letters and genre_counts."""
 
-__version__ = "0.4.2"
+__version__ = "0.5.0"

@@ -11,7 +11,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from imdb_streaming import __version__, contract, guards, jvm, presence, runs, terms
+from imdb_streaming import __version__, backup, contract, guards, jvm, presence, runs, terms
 from imdb_streaming.bucket import StorageError
 from imdb_streaming.checkpoint import last_batch
 from imdb_streaming.compact import CompactionCutOffError, compact
@@ -40,6 +40,7 @@ _MAY_PASS = (
     StorageError,
     OvertakenError,
     CompactionCutOffError,
+    backup.BackupNotReadyError,
 )
 
 _EPILOG = """\
@@ -66,6 +67,22 @@ def build_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, **options)
         if name in {"reset", "accept-loss"}:
             command.add_argument("--yes", action="store_true", help="do not ask")
+        if name == "backup":
+            command.add_argument(
+                "--read-to",
+                type=backup.parse_offsets,
+                default={},
+                metavar="JSON",
+                help='offsets by partition that the job must have read to, as in {"0": 120}',
+            )
+            command.add_argument(
+                "--wait",
+                type=float,
+                default=300,
+                metavar="SECONDS",
+                help="how long to wait for the job to have read that far (%(default)s)",
+            )
+            command.add_argument("--remove", action="store_true", help="remove what was taken")
         if name == "reprocess":
             command.add_argument("run_id", metavar="NEW_RUN_ID")
             command.add_argument(
@@ -214,6 +231,19 @@ def _compact(config: Config, *_: object) -> None:
         compact(spark, config)
 
 
+def _backup(config: Config, given: argparse.Namespace, stopping: threading.Event) -> None:
+    if config.is_in_bucket:
+        raise guards.StartRefusedError(
+            f"{config.output_path} or {config.output_path_csv} is in a bucket, where no backup can "
+            "be taken beside the job. Let the bucket keep versions of its objects."
+        )
+    presence.refuse_if_gone(config)
+    if given.remove:
+        backup.remove(config)
+    else:
+        print(backup.take(config, given.read_to, given.wait, stopping))
+
+
 def _remember(config: Config, *_: object) -> None:
     """Note the run that the output folder holds now, for when this host runs the job."""
     if not config.is_in_bucket and (in_service := runs.run_in_service(config)):
@@ -271,6 +301,10 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
         "make the tables anew beside the running job, for a start with RUN_ID=NEW_RUN_ID",
     ),
     "compact": (_compact, "join the tables' small files, beside the running job"),
+    "backup": (
+        _backup,
+        "take tables, state and checkpoint of one batch, as links in OUTPUT_PATH/_backup",
+    ),
     # The unit of a standby calls it.
     "remember": (_remember, ""),
     "accept-loss": (_accept_loss, "let the job go on without messages that the topic has lost"),

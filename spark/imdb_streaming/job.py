@@ -13,7 +13,7 @@ from py4j.protocol import Py4JError, Py4JNetworkError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from imdb_streaming import contract, guards, jvm, presence, runs, terms
+from imdb_streaming import backup, contract, guards, jvm, presence, runs, terms
 from imdb_streaming.checkpoint import last_batch
 from imdb_streaming.config import Config
 from imdb_streaming.executors import ExecutorsLostError, ExecutorWatch
@@ -126,6 +126,10 @@ def check_topic(
     With `stopping` a user that Kafka does not take is waited for: see read_topic.
     """
     topic = read_topic(config, spark, stopping)
+    if backup.is_restored(config):
+        if not note:
+            return topic
+        backup.begin_in_new_topic(config, topic)
     contract.check_contract(config, topic, note=note)
     contract.check_offsets(config, topic)
     return topic

@@ -16,6 +16,11 @@ WHAT    :=
 # From when on a support bundle has journals, as journalctl has it.
 SINCE   :=
 export SINCE
+# Which backup is restored, as make backups lists them; where backups are, and a file with what opens them, for
+# make restore-environment.
+SNAPSHOT := latest
+REPOSITORY :=
+PASSWORD_FILE :=
 # The words that let data go.
 DELETE_DATA :=
 CONFIRM     :=
@@ -116,6 +121,31 @@ switch-security: ## Lead a running pipeline to what pipeline_security says, and 
 	@tools/environment hosts '$(NAME)'
 	@$(setup)
 	@$(with_knobs) ansible-playbook ansible/switch_security.yml $${knobs:+-e "$$knobs"} $(or_say_why)
+
+.PHONY: backup
+backup: ## Keep tables, position and the environment's folder in a repository, while data flows
+	@tools/environment hosts '$(NAME)'
+	@BACKUP=yes $(setup)
+	@$(python) tools/vault.py $(NAME)
+	@ansible-playbook ansible/backup.yml $(or_say_why)
+
+.PHONY: backups
+backups: ## List the environment's backups
+	@tools/environment hosts '$(NAME)'
+	@BACKUP=yes $(setup)
+	@ansible-playbook ansible/backups.yml $(or_say_why)
+
+.PHONY: restore
+restore: ## Make the hosts and bring a backup back on them: SNAPSHOT=latest, or one that make backups lists
+	@BACKUP=yes $(setup)
+	@$(MAKE) --no-print-directory -j4 $(if $(wildcard $(environment)),hosts) artifacts sample
+	@tools/environment hosts '$(NAME)'
+	@$(with_knobs) ansible-playbook ansible/restore.yml $${knobs:+-e "$$knobs"} -e 'restore_snapshot=$(SNAPSHOT)' $(or_say_why)
+
+.PHONY: restore-environment
+restore-environment: ## Make an environment's lost folder from its backups: REPOSITORY= PASSWORD_FILE=
+	@BACKUP=yes $(setup)
+	@$(python) tools/backup.py environment '$(NAME)' '$(REPOSITORY)' '$(PASSWORD_FILE)' '$(SNAPSHOT)'
 
 .PHONY: artifacts
 artifacts: ## Fetch and verify what is installed: Kafka, Spark, Python packages

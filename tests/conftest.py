@@ -21,6 +21,7 @@ MARKERS = [
     "faults: kills, stops or cuts something of a running pipeline",
     "secured: tries ports of a running pipeline that is secured, and changes its credentials",
     "switch: leads a running pipeline from the clear to secured and back",
+    "restore: loses all hosts of a running pipeline, and restores them from a backup",
     "cluster: runs playbooks on a running pipeline of several hosts, and stops some of them",
     "libvirt: makes a virtual machine, emulated where there is no KVM: many minutes",
     "molecule: is about a role's own molecule scenario, not a pipeline",

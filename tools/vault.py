@@ -42,6 +42,9 @@ NAMES = (
     "secret_kafka_streaming",
     "secret_spark",
 )
+#: No rotation changes these: what is kept by them opens by nothing else.
+KEPT = ("secret_backup",)
+ALL = (*NAMES, *KEPT)
 BYTES = 32
 #: Seconds to wait for another process that makes secrets of the same environment.
 WAIT = 60.0
@@ -112,7 +115,7 @@ def read(path: Path, vault: VaultLib) -> dict[str, str]:
         raise VaultError(f"{path} is no YAML inside. Mend it: ansible-vault edit") from error
     if not isinstance(held, dict):
         raise VaultError(f"{path} holds no names with a secret each. Mend it: ansible-vault edit")
-    empty = [name for name in NAMES if name in held and not held[name]]
+    empty = [name for name in ALL if name in held and not held[name]]
     if empty:
         raise VaultError(
             f"{path} has nothing for {', '.join(empty)}. Take it from your backup, or take the "
@@ -167,7 +170,7 @@ def _ensure(folder: Path) -> list[str]:
         )
     vault = vault_of(folder)
     held = read(path, vault) if path.exists() else {}
-    missing = [name for name in NAMES if name not in held]
+    missing = [name for name in ALL if name not in held]
     if missing:
         held |= {name: secrets.token_urlsafe(BYTES) for name in missing}
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
 from pyspark.sql import SparkSession
 
@@ -21,7 +22,7 @@ from ..waiting import wait_for
 from .local import LocalConfig as Config
 from .local import load_local_config as load_config
 from .local import short_lived_jvms, with_term
-from .test_topic import begin, delete_before, made_again, refusal, rows, run, send
+from .test_topic import begin, delete_before, made_again, on_topic, refusal, rows, run, send
 
 pytestmark = pytest.mark.usefixtures("executors_without_python")
 
@@ -53,6 +54,19 @@ def begun(
     config = load_config(
         environ | {"KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap, "KAFKA_TOPIC": topic}
     )
+    begin(spark, config, movie)
+    return config
+
+
+@pytest.fixture(scope="module")
+def done(
+    spark: SparkSession,
+    broker: Broker,
+    movie: dict[str, Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Config:
+    """The same, on a topic that stays as it is."""
+    config = on_topic(broker, tmp_path_factory.mktemp("backed-up"))
     begin(spark, config, movie)
     return config
 
@@ -99,6 +113,7 @@ def test_restored_job_reads_the_new_topic_and_keeps_its_rows(
     assert offsets(begun) == {0: 0, 1: 2, 2: 1}
 
 
+@pytest.mark.slow
 def test_restored_job_of_several_batches_reads_the_new_topic(
     spark: SparkSession, broker: Broker, begun: Config, movie: dict[str, Any]
 ) -> None:
@@ -131,6 +146,7 @@ def test_start_that_is_cut_off_between_its_files_is_begun_again(
     assert [it for it, _ in rows(begun)] == [FIRST, "tt2", "tt3", "tt4"]
 
 
+@pytest.mark.slow
 def test_restored_job_goes_on_in_the_topic_of_the_backup(
     spark: SparkSession, begun: Config, movie: dict[str, Any]
 ) -> None:
@@ -148,6 +164,7 @@ def test_topic_made_anew_without_a_restore_is_refused_as_ever(
     assert "is not the one that was read before" in refusal(spark, begun)
 
 
+@pytest.mark.slow
 def test_new_topic_that_has_lost_messages_is_refused(
     spark: SparkSession, broker: Broker, begun: Config, movie: dict[str, Any]
 ) -> None:
@@ -176,16 +193,19 @@ def test_backups_beside_the_running_job_are_of_one_batch_each(
     batches: list[int] = []
 
     def feed() -> None:
+        producer = KafkaProducer(bootstrap_servers=config.bootstrap_servers)
         number = 10
-        while not ended.wait(0.02):
+        while not ended.wait(0.05):
             some = [movie | {"tconst": f"tt{number + it}"} for it in range(5)]
-            send(begun, *some, {"no": "movie"})
+            for it in [*some, {"no": "movie"}]:
+                producer.send(config.topic, value=json.dumps(it).encode(), partition=0)
             number += 5
+        producer.close(timeout=10)
 
     feeder = threading.Thread(target=feed)
     feeder.start()
     try:
-        for _ in range(8):
+        for _ in range(4):
             ends = broker.end_offsets(begun.topic)
             taken = backup.take(config, ends, 30, NEVER)
             batches.append(_is_of_one_batch(taken))
@@ -231,11 +251,11 @@ def _is_of_one_batch(taken: Path) -> int:
     return batch
 
 
-def test_backup_waits_for_what_is_to_be_read(begun: Config) -> None:
+def test_backup_waits_for_what_is_to_be_read(done: Config) -> None:
     with pytest.raises(backup.BackupNotReadyError, match="the offsets 3 of partition 0, and"):
-        backup.take(begun, {0: 3, 1: 1}, 0.2, NEVER)
+        backup.take(done, {0: 3, 1: 1}, 0.2, NEVER)
     # And leaves nothing that could be taken for one.
-    assert not (begun.output_path / "_backup/whole").exists()
+    assert not (done.output_path / "_backup/whole").exists()
 
 
 def test_batch_that_was_cut_off_is_in_no_backup(
@@ -253,6 +273,7 @@ def test_batch_that_was_cut_off_is_in_no_backup(
     assert _is_of_one_batch(backup.take(begun, {0: 3}, 5, NEVER)) == 1
 
 
+@pytest.mark.slow
 def test_totals_of_a_batch_that_is_not_done_are_in_no_backup(
     spark: SparkSession, begun: Config, movie: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,28 +287,35 @@ def test_totals_of_a_batch_that_is_not_done_are_in_no_backup(
         backup.take(begun, {}, 0.2, NEVER)
 
 
-def test_backup_keeps_what_a_compaction_removes_and_goes_when_asked(begun: Config) -> None:
-    taken = backup.take(begun, {}, 5, NEVER)
-    (file,) = begun.silver_folder.glob("*.parquet")
+def test_backup_keeps_what_a_compaction_removes_and_goes_when_asked(done: Config) -> None:
+    taken = backup.take(done, {}, 5, NEVER)
+    (file,) = done.silver_folder.glob("*.parquet")
     content = file.read_bytes()
     file.unlink()
     assert (taken / "parquet" / MOVIES / file.name).read_bytes() == content
-    backup.remove(begun)
-    assert [it.name for it in (begun.output_path / "_backup").iterdir()] == [".lock"]
+    file.write_bytes(content)
+    backup.remove(done)
+    assert [it.name for it in (done.output_path / "_backup").iterdir()] == [".lock"]
 
 
-def test_one_backup_at_a_time(begun: Config) -> None:
-    root = begun.output_path / "_backup"
+def test_one_backup_at_a_time(done: Config) -> None:
+    root = done.output_path / "_backup"
     with backup._alone(root), pytest.raises(StartRefusedError, match="Another backup is being"):
-        backup.take(begun, {}, 5, NEVER)
+        backup.take(done, {}, 5, NEVER)
 
 
-def test_command_prints_the_folder(
-    begun: Config, environ: dict[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    given = environ | {"KAFKA_TOPIC": begun.topic}
+def test_command_prints_the_folder(done: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = done.output_path.parent
+    given = {
+        "KAFKA_BOOTSTRAP_SERVERS": done.bootstrap_servers,
+        "KAFKA_TOPIC": done.topic,
+        "OUTPUT_PATH": str(done.output_path),
+        "OUTPUT_PATH_CSV": str(done.output_path_csv),
+        "STATUS_FILE": f"{folder}/status.json",
+        "SPARK_MASTER": "local[2]",
+    }
     code = cli.main(["backup", "--read-to", '{"0": 2, "1": 1}', "--wait", "5"], given)
-    assert (code, capsys.readouterr().out) == (cli.DONE, f"{begun.output_path}/_backup/whole\n")
+    assert (code, capsys.readouterr().out) == (cli.DONE, f"{done.output_path}/_backup/whole\n")
     assert cli.main(["backup", "--read-to", '{"0": 9}', "--wait", "0"], given) == cli.FAILED
     assert cli.main(["backup", "--remove"], given) == cli.DONE
 

@@ -92,6 +92,25 @@ def test_a_support_bundle_is_told_from_when_on(project: Path) -> None:
     assert "ansible-playbook ansible/support.yml -e support_since='2 days ago'" in said
 
 
+def test_a_backup_has_a_secret_of_its_own_first(project: Path) -> None:
+    make(project, "up", "NAME=trial")
+    said = make(project, "backup", "NAME=trial").splitlines()
+    assert said.index("python tools/vault.py trial") < said.index(
+        "ansible-playbook ansible/backup.yml"
+    )
+
+
+def test_a_restore_makes_hosts_and_is_told_which_backup(project: Path) -> None:
+    make(project, "env", "NAME=trial")
+    said = make(project, "restore", "NAME=trial")
+    assert said.index("-chdir=terraform/local apply") < said.index("ansible/restore.yml")
+    assert "ansible-playbook ansible/restore.yml -e restore_snapshot=latest" in said
+    assert "ansible/site.yml" not in said
+    assert "restore_snapshot=0123abcd" in make(
+        project, "restore", "NAME=trial", "SNAPSHOT=0123abcd"
+    )
+
+
 def test_a_switch_of_security_is_a_playbook(project: Path) -> None:
     make(project, "up", "NAME=trial")
     said = make(project, "switch-security", "NAME=trial")
@@ -100,7 +119,15 @@ def test_a_switch_of_security_is_a_playbook(project: Path) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [["deploy"], ["rotate", "WHAT=all"], ["switch-security"], ["client"], ["support"]],
+    [
+        ["deploy"],
+        ["rotate", "WHAT=all"],
+        ["switch-security"],
+        ["client"],
+        ["support"],
+        ["backup"],
+        ["backups"],
+    ],
     ids=" ".join,
 )
 def test_a_name_without_hosts_is_refused(project: Path, command: list[str]) -> None:
@@ -115,7 +142,16 @@ def test_a_deployment_that_fails_is_asked_whether_the_secrets_open(project: Path
     make(project, "up", "NAME=trial")
     assert "vault.py trial check" not in make(project, "deploy", "NAME=trial")
     write_program(project / ".venv/bin/ansible-playbook", "exit 4")
-    for command in ("deploy", "rotate", "switch-security", "client", "support"):
+    for command in (
+        "deploy",
+        "rotate",
+        "switch-security",
+        "client",
+        "support",
+        "backup",
+        "backups",
+        "restore",
+    ):
         assert "python tools/vault.py trial check" in make(project, command, "NAME=trial", code=1)
 
 

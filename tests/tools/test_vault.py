@@ -39,9 +39,9 @@ def read(folder: Path, password: Path | None = None) -> dict[str, Any]:
 
 
 def test_they_are_made_once_long_and_each_another(tmp_path: Path) -> None:
-    assert vault.ensure(tmp_path) == list(vault.NAMES)
+    assert vault.ensure(tmp_path) == list(vault.ALL)
     held = read(tmp_path)
-    assert list(held) == sorted(vault.NAMES)
+    assert list(held) == sorted(vault.ALL)
     assert min(map(len, held.values())) >= 40
     assert len(set(held.values())) == len(held)
 
@@ -65,7 +65,7 @@ def test_what_is_there_stays_and_what_is_missing_is_added(
 ) -> None:
     vault.ensure(tmp_path)
     before = read(tmp_path)
-    monkeypatch.setattr(vault, "NAMES", (*vault.NAMES, "secret_of_a_later_version"))
+    monkeypatch.setattr(vault, "ALL", (*vault.ALL, "secret_of_a_later_version"))
     assert vault.ensure(tmp_path) == ["secret_of_a_later_version"]
     after = read(tmp_path)
     assert {name: after[name] for name in before} == before
@@ -81,7 +81,7 @@ def test_a_password_that_ansible_is_told_of_is_taken(
     folder = tmp_path / "environment"
     vault.ensure(folder)
     assert not vault.password_file(folder).exists()
-    assert list(read(folder, password)) == sorted(vault.NAMES)
+    assert list(read(folder, password)) == sorted(vault.ALL)
 
 
 def test_secrets_without_their_password_are_told_and_kept(
@@ -199,7 +199,7 @@ def test_two_at_a_time_make_one_password_and_one_set_of_secrets(tmp_path: Path) 
     # All were made by the one that came first.
     assert vault.ensure(tmp_path) == []
     other.join(10)
-    assert list(read(tmp_path)) == sorted(vault.NAMES)
+    assert list(read(tmp_path)) == sorted(vault.ALL)
 
 
 def test_who_waits_too_long_is_told_for_what(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ NAME     := $(or $(TARGET),local)
 DATASET  := sample
 # What `make rotate` changes.
 WHAT    :=
+# Whether `make update` says what it would do alone.
+CHECK   :=
 # From when on a support bundle has journals, as journalctl has it.
 SINCE   :=
 export SINCE
@@ -109,6 +111,12 @@ deploy: ## Install and configure everything on the hosts (ansible-playbook)
 	@tools/environment hosts '$(NAME)'
 	@$(setup)
 	@$(with_knobs) ansible-playbook ansible/site.yml $${knobs:+-e "$$knobs"} $(or_say_why)
+
+.PHONY: update
+update: ## Take Debian's and Java's updates, host by host while data flows (CHECK=1 says which)
+	@tools/environment hosts '$(NAME)'
+	@$(setup)
+	@ansible-playbook ansible/update.yml $(if $(CHECK),--check) $(or_say_why)
 
 .PHONY: rotate
 rotate: ## Change secrets while it runs: WHAT=passwords, spark, certificates, ca or all

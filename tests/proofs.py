@@ -118,6 +118,7 @@ ROWS: list[Row] = [
     Changes("make hosts*", UNCHANGED),
     Proven("make deploy*", "Makefile", "@$(MAKE) --no-print-directory deploy"),
     Proven("make rotate*", "tests/tools/test_environment.py", "def test_a_rotation_is_told_what"),
+    Proven("make update*", "tests/tools/test_environment.py", "def test_updates_are_a_playbook"),
     Proven("make client*", "tests/pipeline/test_kafka_client.py", '"make", "client"'),
     Proven(
         "make switch-security*", "tests/tools/test_environment.py", "def test_a_switch_of_security"
@@ -222,6 +223,7 @@ ROWS: list[Row] = [
     ),
     Proven("*ansible/roll.yml", "tests/pipeline/test_rolling.py", 'playbook="roll.yml"'),
     Proven("*ansible/upgrade.yml", "tests/pipeline/test_rolling.py", 'playbook="upgrade.yml"'),
+    Proven("*ansible/update.yml", "tests/pipeline/test_update.py", 'playbook="update.yml"'),
     Proven("*ansible/scale.yml*", "tests/pipeline/test_scaling.py", 'playbook="scale.yml"'),
     Proven("*ansible/replace.yml*", "tests/pipeline/test_scaling.py", 'playbook="replace.yml"'),
     Proven("ansible/site.yml", "tests/pipeline/test_idempotence.py", "again = run_playbook()"),

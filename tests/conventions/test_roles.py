@@ -49,6 +49,7 @@ OF_ANSIBLE = {
 # and whether that is only checked.
 OF_HELPERS = {
     "gates": {"gates_problems"},
+    "updates": {"updates_found"},
     "removal": {"removal_check_only"},
     "service": {
         "service_sandbox",

@@ -148,7 +148,7 @@ def leading_master(target: Target) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("playbook", ["upgrade.yml", "scale.yml", "replace.yml"])
+@pytest.mark.parametrize("playbook", ["upgrade.yml", "update.yml", "scale.yml", "replace.yml"])
 def test_what_must_see_the_whole_refuses_a_part_of_it(target: Target, playbook: str) -> None:
     host = target.groups["kafka"][-1]
     refused = run_playbook("--limit", host, "-e", f"replace_host={host}", playbook=playbook)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -111,6 +112,14 @@ def test_a_restore_makes_hosts_and_is_told_which_backup(project: Path) -> None:
     )
 
 
+def test_updates_are_a_playbook_which_may_be_asked_first(project: Path) -> None:
+    make(project, "up", "NAME=trial")
+    said = make(project, "update", "NAME=trial")
+    assert re.search(r"ansible-playbook ansible/update.yml *$", said, re.MULTILINE)
+    said = make(project, "update", "NAME=trial", "CHECK=1")
+    assert "ansible-playbook ansible/update.yml --check" in said
+
+
 def test_a_switch_of_security_is_a_playbook(project: Path) -> None:
     make(project, "up", "NAME=trial")
     said = make(project, "switch-security", "NAME=trial")
@@ -127,6 +136,7 @@ def test_a_switch_of_security_is_a_playbook(project: Path) -> None:
         ["support"],
         ["backup"],
         ["backups"],
+        ["update"],
     ],
     ids=" ".join,
 )

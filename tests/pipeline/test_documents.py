@@ -94,8 +94,10 @@ def run(row: Reads, text: str, target: Target, seconds: float) -> None:
     """Run a command of a document where a person would, and look at what it prints."""
     if row.several and len(target.hosts) == 1:
         pytest.skip("on one host nothing is elected")
-    if row.at and not target.groups[UNIT_GROUPS[row.at]]:
-        pytest.skip(f"no host has a unit {row.at}")
+    named = re.search(r"\bUNIT=(\S+)", text)
+    unit = row.at or (named[1] if named else "")
+    if unit in UNIT_GROUPS and not target.groups[UNIT_GROUPS[unit]]:
+        pytest.skip(f"no host has a unit {unit}")
     written = (ROOT / "inventories" / target.name / "environment.tfvars").read_text(
         encoding="utf-8"
     )

@@ -16,8 +16,8 @@ from ..waiting import wait_for
 
 pytestmark = pytest.mark.verify
 
-#: What is there only where connections are encrypted.
-SECURED = "imdb_certificate_"
+#: What is there only where a variable says so: where connections are encrypted, and with ZooKeeper.
+ONLY_WITH = {"imdb_certificate_": "pipeline_security", "zookeeper": "pipeline_zookeeper"}
 #: Asks Prometheus all that it is given, and prints the answers.
 ASK = """
 import json, sys, urllib.error, urllib.parse, urllib.request as r
@@ -41,7 +41,7 @@ def test_every_query_gives_data(
     wanted = {
         query: purpose
         for query, purpose in asked(path, int(variables["prometheus_scrape_seconds"])).items()
-        if variables["pipeline_security"] or SECURED not in query
+        if all(variables[knob] for name, knob in ONLY_WITH.items() if name in query)
     }
     assert wanted
     prometheus = f"http://127.0.0.1:{variables['prometheus_port']}"

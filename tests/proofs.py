@@ -278,6 +278,11 @@ ROWS: list[Row] = [
         "tests/roles/test_kafka.py",
         "def test_the_controller_leads_a_quorum",
     ),
+    # On hosts without ZooKeeper alone.
+    *(
+        Proven(f"kafka-{name}.sh", "tests/ansible/test_kafka_settings.py", f'"kafka-{name}.sh"')
+        for name in ("metadata-quorum", "features")
+    ),
     Proven("sudo kafka-configs.sh *--delete-config*", "tests/roles/test_kafka.py", "--delete-conf"),
     Reads("kafka-*.sh", r"/kafka-\S+\.sh$", at="kafka", run="command -v {command}"),
     Proven("zkCli.sh", "tests/roles/test_zookeeper.py", "def test_shell_lists_the_root"),

@@ -34,6 +34,8 @@ CONFIGURATION = (
     "/etc/imdb-firewall.nft",
     "/etc/sysctl.d/90-pipeline.conf",
     "/etc/systemd/journald.conf.d/50-pipeline.conf",
+    "/etc/apt/apt.conf.d/90-imdb-updates",
+    "/etc/needrestart/conf.d/imdb-pipeline.conf",
     "/etc/systemd/system/nftables.service.d/imdb-firewall.conf",
     "/etc/tmpfiles.d/kafka.conf",
     "/etc/os-release",

@@ -153,6 +153,7 @@ def test_commands_are_where_the_version_has_them(
         moved = classes[f"kafka-{name}.sh"].startswith("org.apache.kafka.tools.")
         assert moved == (name in commands), name
     assert ("kafka-metadata-quorum.sh" in classes) == case.startswith("kraft")
+    assert ("kafka-features.sh" in classes) == case.startswith("kraft")
     assert ("zookeeper-security-migration.sh" in classes) == case.startswith("zookeeper")
 
 

@@ -209,19 +209,19 @@ class Resumption:
         What this host has noted is of no use where another has sent since, and is forgotten then:
         the next data set is sent whole.
         """
-        if self._delivered.version == progress.version:
-            return
         outbox = Outbox(outbox_path(self._folder, progress.batch), progress.total, progress.batch)
-        if self._delivered.version != progress.since or not outbox.path.exists():
+        if self._delivered.version == progress.version:
+            pass  # it is noted already
+        elif self._delivered.version == progress.since and outbox.path.exists():
+            done = outbox.messages(stop=progress.position)
+            self._delivered.note(
+                (it for it in done if not self.refused.holds(it)),
+                # A movie that changes back is sent again.
+                outbox.messages(start=progress.position),
+                progress.version,
+            )
+        else:
             self._forget()
-            return
-        done = outbox.messages(stop=progress.position)
-        self._delivered.note(
-            (it for it in done if not self.refused.holds(it)),
-            # A movie that changes back is sent again.
-            outbox.messages(start=progress.position),
-            progress.version,
-        )
         if progress.finished:
             self._remove_outboxes(keep=None)
 

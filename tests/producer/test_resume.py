@@ -298,6 +298,18 @@ def test_a_finished_run_leaves_little_behind(topic: Topic) -> None:
     ]
 
 
+def test_a_run_that_was_cut_off_at_its_end_leaves_little_behind(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # All is noted, and the disk is not given back yet.
+    with monkeypatch.context() as cut_off:
+        cut_off.setattr(Resumption, "_remove_outboxes", lambda _self, keep: None)
+        topic.run(data_set(100))
+    assert list(topic.folder.glob("outbox*"))
+    assert topic.run(data_set(100)) == 0
+    assert list(topic.folder.glob("outbox*")) == []
+
+
 def test_whatever_happens_in_whatever_order_nothing_is_lost(tmp_path: Path) -> None:
     print(f"TEST_SEED={SEED}")
     generator = random.Random(SEED)
